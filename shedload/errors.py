@@ -1,17 +1,17 @@
 """One tree of errors; the class says what to do next.
 
-    ShedloadError
-      ConfigError         the operator's text is wrong; says where, what and what would do; exit code 2
-      ProtocolError       a peer broke its protocol; drop the connection and count it
-      StoreError          nothing could be written; only lowering commands may go out
-      RigError            one rig, one exchange
-        Unreachable       no connection: retry later with backoff
-        NoAnswer          sent, but no complete answer before the deadline: the outcome is unknown, read back
-        Garbled           an answer came and means nothing: retry, keep the bytes for the log
-        Refused           the rig understood and said no: report, do not repeat
-          Unauthorized    the credential is wrong or writing is locked: stop until the operator acts
-          Unsupported     this firmware has no such verb: never send it
-        WrongMachine      another machine answers at this address: no write may go out
+ShedloadError
+  ConfigError         the operator's text is wrong; says where, what and what would do; exit code 2
+  ProtocolError       a peer broke its protocol; drop the connection and count it
+  StoreError          nothing could be written; only lowering commands may go out
+  RigError            one rig, one exchange
+    Unreachable       no connection: retry later with backoff
+    NoAnswer          sent, but no complete answer before the deadline: the outcome is unknown, read back
+    Garbled           an answer came and means nothing: retry, keep the bytes for the log
+    Refused           the rig understood and said no: report, do not repeat
+      Unauthorized    the credential is wrong or writing is locked: stop until the operator acts
+      Unsupported     this firmware has no such verb: never send it
+    WrongMachine      another machine answers at this address: no write may go out
 """
 
 
