@@ -1,0 +1,1 @@
+"""The daemon: prices and readings in, plans, commands and work out."""

@@ -1,0 +1,1 @@
+"""The command line: the only place, with `controller.__main__`, that prints."""

@@ -1,0 +1,1 @@
+"""Upstream pools, and the dispatch of their work to serial chips."""
