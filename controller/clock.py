@@ -1,8 +1,8 @@
 """The one clock that is passed to everything: three times that must not be mixed.
 
 `mono` runs deadlines and leases and is never scaled. `wall` dates prices and records. `plant` is the time of the
-physics: dwell, ramps, minimum on and off times. A demonstration scales wall and plant together, so that a day passes in minutes
-while every I/O deadline stays what it is.
+physics: dwell, ramps, minimum on and off times. A demonstration scales wall and plant together, so that a day passes
+in minutes while every I/O deadline stays what it is.
 """
 
 import asyncio
@@ -26,8 +26,9 @@ class Clock(Protocol):
         """Seconds of the physical process; dwell, ramps."""
         ...
 
-    async def plant_sleep(self, seconds: float) -> None:
-        """Wait for a span of plant time."""
+    @property
+    def plant_rate(self) -> float:
+        """Plant seconds per mono second."""
         ...
 
 
@@ -46,9 +47,10 @@ class SystemClock:
         """The same seconds as mono: the plant runs in real time."""
         return time.monotonic()
 
-    async def plant_sleep(self, seconds: float) -> None:
-        """Sleep."""
-        await asyncio.sleep(seconds)
+    @property
+    def plant_rate(self) -> float:
+        """One."""
+        return 1.0
 
 
 class ScaledClock:
@@ -78,6 +80,7 @@ class ScaledClock:
         """Scaled seconds since the clock was made."""
         return (self.mono() - self._epoch) * self._scale
 
-    async def plant_sleep(self, seconds: float) -> None:
-        """Sleep for the loop time that `seconds` of plant time take."""
-        await asyncio.sleep(seconds / self._scale)
+    @property
+    def plant_rate(self) -> float:
+        """The scale."""
+        return self._scale

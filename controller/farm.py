@@ -1,0 +1,312 @@
+"""What we know of every rig: the last good reading, its age, its believed draw, and what does not hold together.
+
+    host --Observation--> Farm --RigView--> planner, metrics, API
+
+The farm concludes, it never commands. A reading lives for `stale_after`; after that the rig is offline and its figures
+are gone, whatever they were.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from controller.clock import Clock
+from controller.plan import SLEEP, Control, Reason, RigState, RigView
+from controller.plausible import (
+    ShareMark,
+    Suspicion,
+    claims,
+    implausible,
+    share_mark,
+    shares_missing,
+    sleeping_hasher,
+)
+from shedload.device import (
+    Activity,
+    Mode,
+    Observation,
+    PowerSource,
+    ReadFailure,
+    RigName,
+    Sleep,
+    Telemetry,
+    Wake,
+)
+from shedload.nameplate import SLEEP_POWER, Nameplate, nameplate
+from shedload.units import HashesPerSecond, Watts, efficiency
+
+LEARNING = 0.1
+"""Weight of a new reading in the running mean of a rig's normal power and hashrate: a few dozen readings."""
+NORMAL_MODE = "normal"
+
+_STATE_OF = {
+    Activity.HASHING: RigState.HASHING,
+    Activity.RAMPING: RigState.RAMPING,
+    Activity.IDLE: RigState.IDLE,
+    Activity.ASLEEP: RigState.ASLEEP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A slot as the farm needs to know it."""
+
+    name: RigName
+    group: str = "default"
+    feeder: str = ""
+    control: Control = Control.OBSERVE
+    model: str | None = None  # by the inventory; what the rig says of itself comes first
+
+
+class RigRecord:
+    """Everything remembered of one rig. Written by the farm alone."""
+
+    __slots__ = (
+        "awake",
+        "failed_at",
+        "failure",
+        "failures",
+        "late",
+        "member",
+        "mode",
+        "nameplate",
+        "normal_power",
+        "normal_rate",
+        "readings",
+        "seen",
+        "share_mark",
+        "since",
+        "suspicions",
+        "telemetry",
+    )
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self.telemetry: Telemetry | None = None  # last good one, however old
+        self.seen: float | None = None  # Clock.mono() of it
+        self.late = 0.0  # seconds by which the last reading came after it was due
+        self.readings = 0
+        self.failure: ReadFailure | None = None  # of the last attempt, None when that succeeded
+        self.failures = 0  # in a row
+        self.failed_at: float | None = None
+        self.awake: bool | None = None  # as last seen, or as last commanded when a wake was sent since
+        self.mode = NORMAL_MODE  # the mode it runs in when it is awake
+        self.since: float | None = None  # plant time of the last change between asleep and awake
+        self.nameplate: Nameplate | None = nameplate(member.model)
+        self.normal_power: Watts | None = None  # running mean in steady state, where the rig reports watts
+        self.normal_rate: HashesPerSecond | None = None
+        self.share_mark: ShareMark | None = None
+        self.suspicions: frozenset[Suspicion] = frozenset()
+
+
+class Farm:
+    """All rigs of one electrical domain."""
+
+    def __init__(self, members: Iterable[Member], clock: Clock, *, stale_after: float) -> None:
+        self._clock = clock
+        self._stale_after = stale_after
+        self._records = {member.name: RigRecord(member) for member in members}
+
+    @property
+    def records(self) -> Mapping[RigName, RigRecord]:
+        """Every rig's record, in inventory order. To be read only."""
+        return self._records
+
+    def set_control(self, group: str, control: Control) -> None:
+        """Change how far the daemon goes with a group."""
+        for record in self._records.values():
+            if record.member.group == group:
+                member = record.member
+                record.member = Member(member.name, member.group, member.feeder, control, member.model)
+
+    def observed(self, batch: Sequence[Observation]) -> None:
+        """Take readings."""
+        plant = self._clock.plant()
+        for observation in batch:
+            record = self._records[observation.rig]
+            if observation.telemetry is None:
+                record.failures += 1
+                record.failure = observation.failure
+                record.failed_at = observation.taken
+            else:
+                self._take(record, observation.telemetry, observation, plant)
+
+    def waking(self, rig: RigName) -> None:
+        """Count a rig as awake from the moment a wake is sent, so that an unreachable one is never counted too low."""
+        self._records[rig].awake = True
+
+    def live(self, rig: RigName) -> Telemetry | None:
+        """The last good reading while it is fresh."""
+        record = self._records[rig]
+        return record.telemetry if self._fresh(record) else None
+
+    def age(self, rig: RigName) -> float | None:
+        """Seconds since the last good reading, None when there never was one."""
+        seen = self._records[rig].seen
+        return None if seen is None else self._clock.mono() - seen
+
+    def state(self, rig: RigName) -> RigState:
+        """What we believe of the rig now."""
+        record = self._records[rig]
+        if not self._fresh(record):
+            return RigState.UNKNOWN if record.seen is None and record.failures == 0 else RigState.OFFLINE
+        telemetry = record.telemetry
+        if telemetry is None or telemetry.activity is None:
+            return RigState.UNKNOWN
+        if Suspicion.SLEEPING_HASHER in record.suspicions:
+            return RigState.HASHING
+        return _STATE_OF[telemetry.activity]
+
+    def observed_mode(self, rig: RigName) -> str | None:
+        """The mode that the rig shows; None when it is unreachable or says nothing."""
+        return self._observed_mode(self._records[rig], self.state(rig))
+
+    def complete(self) -> bool:
+        """Whether every rig has been tried at least once."""
+        return all(record.readings or record.failures for record in self._records.values())
+
+    def power(self, rig: RigName) -> tuple[Watts | None, PowerSource | None]:
+        """Best belief of the present draw, never below what the rig may really draw.
+
+        A rig on its way up counts in full, an unreachable one at the higher of the levels it may be at.
+        """
+        record = self._records[rig]
+        telemetry = record.telemetry if self._fresh(record) else None
+        nominal = self._nominal_power(record)
+        asleep = record.awake is False and Suspicion.SLEEPING_HASHER not in record.suspicions
+        reported = telemetry.power if telemetry is not None else None
+        if reported is not None and Suspicion.POWER_IMPLAUSIBLE in record.suspicions:
+            reported = None
+        if telemetry is not None and telemetry.activity is Activity.RAMPING and nominal is not None:
+            return max(nominal, reported or nominal), PowerSource.ESTIMATED
+        if reported is not None and Suspicion.SLEEPING_HASHER not in record.suspicions:
+            return reported, telemetry.power_source if telemetry is not None else None
+        return (SLEEP_POWER if asleep else nominal), PowerSource.ESTIMATED
+
+    def views(self, obstacles: Mapping[RigName, Reason]) -> tuple[RigView, ...]:
+        """One view per rig for the planner; `obstacles` are the actuator's reasons to leave rigs alone."""
+        return tuple(self._view(record, obstacles.get(name)) for name, record in self._records.items())
+
+    def _view(self, record: RigRecord, obstacle: Reason | None) -> RigView:
+        name = record.member.name
+        state = self.state(name)
+        modes = self._modes(record)
+        power, source = self.power(name)
+        if state in (RigState.UNKNOWN, RigState.OFFLINE):
+            obstacle = Reason.UNREACHABLE
+        elif not modes:
+            obstacle = Reason.ECONOMICS_UNKNOWN
+        elif record.member.control is Control.OBSERVE:
+            obstacle = Reason.OBSERVE_ONLY
+        return RigView(
+            name=name,
+            group=record.member.group,
+            feeder=record.member.feeder,
+            control=record.member.control,
+            state=state,
+            modes=modes,
+            mode=self._observed_mode(record, state),
+            power=power,
+            power_source=source,
+            telemetry=self.live(name),
+            age=self.age(name),
+            since=record.since,
+            commandable=obstacle is None,
+            obstacle=obstacle,
+            nominal_power=self._nominal_power(record),
+            efficiency=self._efficiency(record),
+        )
+
+    def _take(self, record: RigRecord, telemetry: Telemetry, observation: Observation, plant: float) -> None:
+        before = record.telemetry
+        elapsed = observation.taken - record.seen if record.seen is not None else 0.0
+        record.telemetry, record.seen = telemetry, observation.taken
+        record.late = observation.taken - observation.due
+        record.readings += 1
+        record.failures, record.failure, record.failed_at = 0, None, None
+        if telemetry.identity is not None and telemetry.identity.model:
+            record.nameplate = nameplate(telemetry.identity.model) or record.nameplate
+        self._judge(record, telemetry, plant, elapsed, restarted=_restarted(before, telemetry))
+        self._settle(record, telemetry, plant)
+        if telemetry.activity is Activity.HASHING and not record.suspicions:
+            self._learn(record, telemetry)
+
+    def _settle(self, record: RigRecord, telemetry: Telemetry, plant: float) -> None:
+        if telemetry.activity is None:
+            return
+        awake = telemetry.activity is not Activity.ASLEEP
+        if awake != record.awake:
+            record.awake = awake
+            record.since = plant
+            record.share_mark = share_mark(telemetry, plant)
+        if awake and telemetry.mode not in (None, SLEEP):
+            record.mode = telemetry.mode or NORMAL_MODE
+
+    def _judge(self, record: RigRecord, telemetry: Telemetry, plant: float, elapsed: float, *, restarted: bool) -> None:
+        found = set(implausible(telemetry, self._nominal_rate(record), self._nominal_power(record)))
+        now = share_mark(telemetry, plant)
+        mark = record.share_mark
+        if now is None or mark is None or restarted or now.shares < mark.shares:
+            record.share_mark = now
+        elif telemetry.activity is Activity.ASLEEP:
+            if sleeping_hasher(telemetry, mark, now):
+                found.add(Suspicion.SLEEPING_HASHER)
+        else:
+            record.share_mark = claims(mark, telemetry, self._plant_span(elapsed))
+            verdict = shares_missing(record.share_mark, now)
+            if verdict is not None:
+                record.share_mark = now
+            if verdict or (verdict is None and Suspicion.SHARES_MISSING in record.suspicions):
+                found.add(Suspicion.SHARES_MISSING)
+        record.suspicions = frozenset(found)
+
+    def _plant_span(self, seconds: float) -> float:
+        return seconds * self._clock.plant_rate
+
+    def _learn(self, record: RigRecord, telemetry: Telemetry) -> None:
+        if telemetry.hashrate:
+            record.normal_rate = HashesPerSecond(_mean(record.normal_rate, telemetry.hashrate))
+        if telemetry.power and telemetry.power_source is not PowerSource.ESTIMATED:
+            record.normal_power = Watts(_mean(record.normal_power, telemetry.power))
+
+    def _modes(self, record: RigRecord) -> tuple[Mode, ...]:
+        power, rate = self._nominal_power(record), self._nominal_rate(record)
+        if power is None or rate is None:
+            return ()
+        return (
+            Mode(SLEEP, min(SLEEP_POWER, power), HashesPerSecond(0.0), Sleep()),
+            Mode(record.mode, power, rate, Wake(record.mode)),
+        )
+
+    def _observed_mode(self, record: RigRecord, state: RigState) -> str | None:
+        if state in (RigState.UNKNOWN, RigState.OFFLINE):
+            return None
+        return SLEEP if state is RigState.ASLEEP else record.mode
+
+    def _nominal_power(self, record: RigRecord) -> Watts | None:
+        if record.normal_power is not None:
+            return record.normal_power
+        return record.nameplate.power if record.nameplate is not None else None
+
+    def _nominal_rate(self, record: RigRecord) -> HashesPerSecond | None:
+        if record.nameplate is not None:
+            return record.nameplate.hashrate if record.normal_rate is None else record.normal_rate
+        return record.normal_rate
+
+    def _efficiency(self, record: RigRecord) -> float | None:
+        if record.normal_power is not None and record.normal_rate is not None:
+            return efficiency(record.normal_power, record.normal_rate)
+        return record.nameplate.efficiency if record.nameplate is not None else None
+
+    def _fresh(self, record: RigRecord) -> bool:
+        return record.seen is not None and self._clock.mono() - record.seen <= self._stale_after
+
+
+def _restarted(before: Telemetry | None, now: Telemetry) -> bool:
+    """The miner's uptime went down, so its counters began anew."""
+    if before is None or before.uptime is None or now.uptime is None:
+        return False
+    return now.uptime < before.uptime
+
+
+def _mean(before: float | None, reading: float) -> float:
+    return reading if before is None else before + LEARNING * (reading - before)
