@@ -1,4 +1,4 @@
-"""Carries plans out: desired state against observed state, intent on disk before the first byte, confirmed by observation.
+"""Carries plans out: desired against observed state, intent on disk before the first byte, confirmed by observation.
 
     Plan --Actuator.carry_out--> Move --store.intend--> Instruction --host--> rig
     host --Outcome, Observation--> Actuator --Verdict--> store, metrics, log
@@ -15,12 +15,12 @@ from typing import Protocol
 
 import structlog
 
-from controller.canary import Canary
+from controller.canary import Canary, canary_limit
 from controller.clock import Clock
 from controller.farm import Farm
 from controller.host import Instruction, Outcome, RigHost
 from controller.plan import SLEEP, Control, Decision, Plan, Reason, RigView
-from controller.track import CommandState, Track, Verdict
+from controller.track import CommandState, Track, TrackSettings, Verdict
 from shedload.device import Command, Mode, Observation, RigName
 from shedload.errors import StoreError
 
@@ -71,10 +71,13 @@ class Journal(Protocol):
 class ActuateSettings:
     """Bounds of commanding; mono seconds."""
 
-    confirm_within: float = 90.0  # from handing over to the reading that shows the effect
-    send_within: float = 30.0  # a command that could not be sent by then is stale
-    attempts: int = 3
+    sleep_within: float = 120.0  # from handing over to the reading that shows the effect
+    wake_within: float = 900.0
+    send_within: float = 60.0  # a command that could not be sent by then is stale
     per_cycle: int = 1000  # commands handed over in one cycle, lowering ones first
+    canary_rigs: int = 10
+    canary_percent: float = 1.0
+    track: TrackSettings = TrackSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +105,21 @@ class Actuator:
         self._journal = journal
         self._clock = clock
         self._settings = settings
-        self._tracks = {name: Track(tries=settings.attempts) for name in farm.records}
+        self._tracks = {name: Track(settings.track) for name in farm.records}
         sizes = Counter(record.member.group for record in farm.records.values())
         known = set(proven)
-        self.canaries = {group: Canary(size, proven=group in known) for group, size in sizes.items()}
+        self.canaries = {
+            group: Canary(
+                canary_limit(size, rigs=settings.canary_rigs, percent=settings.canary_percent),
+                proven=group in known,
+            )
+            for group, size in sizes.items()
+        }
         self._host: RigHost | None = None
         self._verbs: dict[int, str] = {}
         self._local_numbers = itertools.count(-1, -1)  # for lowering commands while the disk takes nothing
         self._verdicts: list[Verdict] = []
+        self._proven: list[str] = []
         self._written = asyncio.Event()
         self.journal_failing = False
         self.states: Counter[tuple[str, CommandState]] = Counter()
@@ -193,10 +203,13 @@ class Actuator:
     async def flush(self) -> None:
         """Bring the verdicts that are waiting to disk; they stay when it takes nothing."""
         verdicts, self._verdicts = self._verdicts, []
-        if not verdicts:
+        if not verdicts and not self._proven:
             return
         try:
             await self._journal.settle(verdicts)
+            while self._proven:
+                await self._journal.prove(self._proven[0])
+                self._proven.pop(0)
         except StoreError as error:
             self._fail(error)
             keep = (verdicts + self._verdicts)[-MAX_VERDICTS:]
@@ -223,7 +236,7 @@ class Actuator:
         if not track.ready(decision.mode, view.mode, mono, plant, firm=firm):
             return None
         canary = self.canaries[view.group]
-        if not firm and not canary.allows(view.name):
+        if not firm and not track.commanded and not canary.allows(view.name):
             return None
         mode = next((mode for mode in view.modes if mode.name == decision.mode), None)
         if mode is None:
@@ -251,7 +264,8 @@ class Actuator:
         mono = self._clock.mono()
         name = move.view.name
         self._verbs[number] = move.mode.command.verb
-        before = self._tracks[name].sent(number, move.mode.name, mono, mono + self._settings.confirm_within)
+        patience = self._settings.sleep_within if move.lowering else self._settings.wake_within
+        before = self._tracks[name].sent(number, move.mode.name, mono, mono + patience)
         if before is not None:
             self._note(name, before)
         if not move.lowering:
@@ -291,7 +305,7 @@ class Actuator:
             log.info("command_confirmed", rig=rig, verb=verb)
             self._prove(rig, obeyed=True)
         elif verdict.state not in (CommandState.SENT, CommandState.SUPERSEDED):
-            log.warning("command_" + verdict.state.value, rig=rig, verb=verb, detail=verdict.detail)
+            log.warning("command_not_confirmed", rig=rig, verb=verb, state=verdict.state, detail=verdict.detail)
 
     def _name_refusing(self, rig: RigName) -> None:
         log.error("rig_refusing", rig=rig, detail=self._tracks[rig].detail)
@@ -300,8 +314,12 @@ class Actuator:
     def _prove(self, rig: RigName, *, obeyed: bool) -> None:
         group = self._farm.records[rig].member.group
         canary = self.canaries[group]
-        if canary.confirm(rig) if obeyed else canary.name(rig):
-            log.info("group_proven", group=group, confirmed=len(canary.confirmed), named=len(canary.named))
+        if not obeyed:
+            canary.name(rig)
+        elif canary.confirm(rig):
+            self._proven.append(group)
+            self._written.set()
+            log.info("group_proven", group=group, confirmed=len(canary.confirmed))
 
     def _close(self, verdict: Verdict, command: Command) -> None:
         self.states[command.verb, verdict.state] += 1

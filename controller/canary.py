@@ -1,55 +1,43 @@
 """The first automatic commands of a group go to a few rigs; the rest follows when those have been seen to obey."""
 
-import math
 from dataclasses import dataclass, field
 
 from shedload.device import RigName
 
-FEW = 10
-SHARE = 0.01
-ENOUGH = 0.8
-"""Part of the first rigs that must have obeyed: refusing rigs are named elsewhere and must not hold a hall back."""
-
 
 @dataclass(slots=True)
 class Canary:
-    """One group's way from untried to proven."""
+    """One group's way from untried to proven. A rig that did not obey is named elsewhere and makes room for another."""
 
-    size: int  # rigs in the group
+    limit: int  # rigs that may be tried before the group is proven, at least 1
     proven: bool = False
-    touched: set[RigName] = field(default_factory=set)
+    trying: set[RigName] = field(default_factory=set)
     confirmed: set[RigName] = field(default_factory=set)
-    named: set[RigName] = field(default_factory=set)  # did not obey and were named
-
-    @property
-    def limit(self) -> int:
-        """How many rigs may be touched before the group is proven: ten, or one in a hundred of a larger group."""
-        return max(FEW, math.ceil(self.size * SHARE))
 
     def allows(self, rig: RigName) -> bool:
         """Whether an economic command may go to this rig now."""
-        return self.proven or rig in self.touched or len(self.touched) < self.limit
+        known = rig in self.trying or rig in self.confirmed
+        return self.proven or known or len(self.trying) + len(self.confirmed) < self.limit
 
     def touch(self, rig: RigName) -> None:
         """Note a command that went out."""
-        if not self.proven:
-            self.touched.add(rig)
+        if not self.proven and rig not in self.confirmed:
+            self.trying.add(rig)
 
     def confirm(self, rig: RigName) -> bool:
         """Note a rig that obeyed. True when this proved the group."""
-        return self._settle(rig, self.confirmed)
-
-    def name(self, rig: RigName) -> bool:
-        """Note a rig that did not obey. True when this proved the group."""
-        return self._settle(rig, self.named)
-
-    def _settle(self, rig: RigName, place: set[RigName]) -> bool:
-        if self.proven or rig not in self.touched:
+        if self.proven or rig not in self.trying:
             return False
-        self.confirmed.discard(rig)
-        self.named.discard(rig)
-        place.add(rig)
-        full = len(self.touched) >= min(self.limit, self.size)
-        settled = len(self.confirmed) + len(self.named) == len(self.touched)
-        self.proven = full and settled and len(self.confirmed) >= ENOUGH * len(self.touched)
+        self.trying.discard(rig)
+        self.confirmed.add(rig)
+        self.proven = len(self.confirmed) >= self.limit
         return self.proven
+
+    def name(self, rig: RigName) -> None:
+        """Note a rig that did not obey."""
+        self.trying.discard(rig)
+
+
+def canary_limit(size: int, *, rigs: int, percent: float) -> int:
+    """How many rigs of a group of `size` may be tried first: a number or a share, whichever is less, but one."""
+    return max(1, min(rigs, int(size * percent / 100.0), size))

@@ -13,13 +13,8 @@ from enum import StrEnum
 from controller.host import Conclusion
 from controller.plan import Reason
 
-CONTEST_WINDOW = 1800.0
-"""Plant seconds in which a second undoing makes a rig contested."""
-CONTEST_COUNT = 2
 CONTEST_REST = 4 * 3600.0
 """Plant seconds after the last undoing until we try again: a night shift's manual work is over by then."""
-REFUSING_PAUSE = 600.0
-"""Mono seconds before a rig that did not obey is tried again: no hammering, and a repair is noticed within minutes."""
 RETRY_PAUSE = 5.0
 """Mono seconds before the second attempt; each further one waits twice as long."""
 
@@ -64,6 +59,16 @@ class Verdict:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TrackSettings:
+    """How patient we are with one rig."""
+
+    attempts: int = 3
+    refusing_pause: float = 3600.0  # mono seconds before a rig that did not obey is tried again
+    contest_count: int = 2  # undoings within the window that make a rig contested
+    contest_window: float = 1800.0  # plant seconds
+
+
 class Track:
     """One rig's command in flight, its attempts and its quarrels."""
 
@@ -71,24 +76,26 @@ class Track:
         "_attempts",
         "_flight",
         "_next_try",
+        "_settings",
         "_undone",
+        "commanded",
         "confirmed",
         "contested",
         "detail",
         "refusing",
-        "tries",
     )
 
-    def __init__(self, *, tries: int) -> None:
-        self.tries = tries
+    def __init__(self, settings: TrackSettings) -> None:
+        self._settings = settings
         self.confirmed: str | None = None  # mode that our last obeyed command set
+        self.commanded = False  # we have sent it something since the start
         self.refusing = False
         self.contested = False
         self.detail = ""  # why it is refusing or contested, for people
         self._flight: _Flight | None = None
         self._attempts = 0
         self._next_try = 0.0
-        self._undone: deque[float] = deque(maxlen=CONTEST_COUNT)
+        self._undone: deque[float] = deque(maxlen=settings.contest_count)
 
     @property
     def obstacle(self) -> Reason | None:
@@ -130,6 +137,7 @@ class Track:
         if before is None or before.mode != mode:
             self._attempts = 0 if not self.refusing else self._attempts
         self._flight = _Flight(number, mode, mono, deadline)
+        self.commanded = True
         self.confirmed = None
         if before is not None and before.answered is not None:
             return Verdict(before.number, CommandState.SUPERSEDED, f"now {mode}")
@@ -147,7 +155,7 @@ class Track:
             return Verdict(number, state, detail)
         self._flight = None
         if conclusion is Conclusion.REFUSED:
-            self._attempts = self.tries
+            self._attempts = self._settings.attempts
         if conclusion in (Conclusion.REFUSED, Conclusion.FAILED):
             self._missed(detail or conclusion.value, mono)
         return Verdict(number, _ENDS[conclusion], detail)
@@ -195,16 +203,16 @@ class Track:
     def _missed(self, detail: str, mono: float) -> None:
         self._attempts += 1
         self.detail = detail
-        if self._attempts >= self.tries:
+        if self._attempts >= self._settings.attempts:
             self.refusing = True
-            self._next_try = mono + REFUSING_PAUSE
+            self._next_try = mono + self._settings.refusing_pause
         else:
             self._next_try = mono + RETRY_PAUSE * 2.0 ** (self._attempts - 1)
 
     def _note_undoing(self, observed: str, plant: float) -> None:
         self.confirmed = None
         self._undone.append(plant)
-        recent = [instant for instant in self._undone if plant - instant <= CONTEST_WINDOW]
-        if len(recent) >= CONTEST_COUNT and not self.contested:
+        recent = [instant for instant in self._undone if plant - instant <= self._settings.contest_window]
+        if len(recent) >= self._settings.contest_count and not self.contested:
             self.contested = True
-            self.detail = f"something else set it to {observed} {len(recent)} times in half an hour"
+            self.detail = f"something else set it to {observed} {len(recent)} times within {self._settings.contest_window / 60:g} min"
