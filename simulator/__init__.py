@@ -1,0 +1,1 @@
+"""Rigs, meters and grids that never existed, speaking the real bytes."""

@@ -1,6 +1,6 @@
 """Faults by name: what each one spoils, and the switch that every layer of a simulated rig asks.
 
-Connection faults are played by simulator/endpoint.py, the firmware's lies by simulator/antminer.py, the body's by simulator/rig.py.
+Connection faults are played by simulator/endpoint.py, lies by simulator/antminer.py, slowness by simulator/rig.py.
 """
 
 from collections.abc import Iterable

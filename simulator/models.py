@@ -1,7 +1,7 @@
 """The machines that the simulator can be, as data: nameplate, boards, clock, and the points of their work modes.
 
-Figures are the makers' published nameplates; they are kept here, apart from the daemon's own table, so that a wrong figure
-there is noticed instead of shared.
+Figures are the makers' published nameplates, kept apart from the daemon's own table: a wrong figure there is noticed
+instead of shared.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """A quantity on its way to a new value: first-order response in closed form.
 
-Everything a simulated rig does with power, hashes and heat is made of these, so a rig that nobody asks costs nothing, and
-what it answers does not depend on how often it was asked.
+Everything a simulated rig does with power, hashes and heat is made of these. So a rig that nobody asks costs nothing,
+and what it answers does not depend on how often it was asked.
 """
 
 import math

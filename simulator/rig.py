@@ -1,6 +1,6 @@
 """The body of one simulated machine: power, heat, hashing and counters as a function of plant time.
 
-Firmware (simulator/antminer) speaks for it, the meter (simulator/meter.py) weighs it, faults (simulator/faults.py) break it.
+Firmware (simulator/antminer.py) speaks for it, the meter (simulator/meter.py) weighs it, faults break it.
 Between events every quantity is a closed-form relaxation and every event has an exact time, so the answer at a time
 depends on the seed and the orders given, not on when somebody looked. Time constants follow what is known of real rigs:
 sleep acts in seconds, waking is a boot and a ramp of minutes.
@@ -29,9 +29,14 @@ RISE_AT_FULL_POWER = 45.0
 LEAKAGE_PER_KELVIN = 0.0015
 """Draw at the same clock grows with temperature: 1-3 % over a day."""
 THERMAL_TAU = 45.0
+SLEEP_POWER = Watts(30.0)
+BOOT_POWER = Watts(250.0)
+"""Control board, fans and chips that are being counted."""
 HASHES_PER_DIFFICULTY = 2.0**32
 REJECTED_SHARE = 0.0008
 ERRORS_PER_TERAHASH_HOUR = 0.4
+UPTIMES = (3600.0, 400_000.0)
+"""Seconds that a rig which is found running may have run."""
 NOISE = 0.015
 NOISE_INTERVAL = 5.0
 
@@ -55,8 +60,8 @@ class Dynamics:
     ramp: float = 150.0
     sleep_tau: float = 2.0
     settle_tau: float = 5.0
-    sleep_power: Watts = Watts(30.0)
-    boot_power: Watts = Watts(250.0)
+    sleep_power: Watts = SLEEP_POWER
+    boot_power: Watts = BOOT_POWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,7 @@ class Rig:
         self._heat = Relaxation(now, inlet, inlet, THERMAL_TAU)
         self._enter(self._awake_state(), now)
         if running and self.state is RigState.BOOTING:
-            self._settle(now)
+            self._settle(now, uptime=rng.uniform(*UPTIMES))
 
     def advance(self, now: float) -> None:
         """Let everything happen that is due by `now`."""
@@ -165,7 +170,7 @@ class Rig:
         point = self.model.modes.get(self.setting.mode, self.model.modes[NORMAL])
         return HashesPerSecond(self.model.hashrate * point.hashrate * self.setting.level / 100)
 
-    def configure(self, now: float, **changes: int | float | bool) -> None:
+    def configure(self, now: float, **changes: float | bool) -> None:
         """Change the setting; the miner restarts, its counters with it."""
         self.advance(now)
         self.setting = replace(self.setting, **changes)  # type: ignore[arg-type]
@@ -205,12 +210,14 @@ class Rig:
     def _awake_state(self) -> RigState:
         return RigState.ASLEEP if self.setting.mode == SLEEP else RigState.BOOTING
 
-    def _settle(self, now: float) -> None:
+    def _settle(self, now: float, uptime: float) -> None:
         """Be a rig that has been running for long already."""
         self._enter(RigState.HASHING if self.setting.has_pool else RigState.IDLE, now)
         self._rate = replace(self._rate, value=self._rate.target)
         self._draw = replace(self._draw, value=self._draw.target)
         self._heat = replace(self._heat, value=self._heat.target)
+        self._started = now - uptime
+        self._hashes = self._rate.target * uptime
 
     def _next_event(self) -> tuple[float, RigState] | None:
         """When the machine leaves its present state by itself, and for which."""
@@ -276,13 +283,13 @@ class Rig:
         if not self._hashes_now():
             return quiet.boot_power
         point = self.model.modes.get(self.setting.mode, self.model.modes[NORMAL])
-        clock = (self.setting.level / 100) ** 1.4  # voltage falls with the clock
+        clock = math.pow(self.setting.level / 100, 1.4)  # voltage falls with the clock
         leakage = 1 + LEAKAGE_PER_KELVIN * (self.inlet - DEFAULT_INLET)
         dynamic = (self.model.power - quiet.sleep_power) * point.power * clock * leakage * self._thirst
         return quiet.sleep_power + dynamic * self.setting.health
 
     def _heat_target(self, power: float) -> float:
-        rise = RISE_AT_FULL_POWER * (power / self.model.power) ** 0.8
+        rise = RISE_AT_FULL_POWER * math.pow(power / self.model.power, 0.8)
         if self._hashes_now():
             return max(self.inlet + rise, min(FAN_SETPOINT, self.inlet + 2 * rise))
         return self.inlet + rise
@@ -299,6 +306,6 @@ class Rig:
             return FULL_FAN
         if self.state in {RigState.ASLEEP, RigState.IDLE}:
             return SLOW_FAN
-        rise = RISE_AT_FULL_POWER * (self._draw.at(now) / self.model.power) ** 0.8
+        rise = RISE_AT_FULL_POWER * math.pow(self._draw.at(now) / self.model.power, 0.8)
         room = max(1.0, FAN_SETPOINT - self.inlet)
         return FULL_FAN * min(1.0, max(0.3, math.pow(rise / room, 1.67)))
