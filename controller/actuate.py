@@ -10,7 +10,7 @@ import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -77,7 +77,7 @@ class ActuateSettings:
     per_cycle: int = 1000  # commands handed over in one cycle, lowering ones first
     canary_rigs: int = 10
     canary_percent: float = 1.0
-    track: TrackSettings = TrackSettings()
+    track: TrackSettings = field(default_factory=TrackSettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,4 +215,5 @@ class Track:
         recent = [instant for instant in self._undone if plant - instant <= self._settings.contest_window]
         if len(recent) >= self._settings.contest_count and not self.contested:
             self.contested = True
-            self.detail = f"something else set it to {observed} {len(recent)} times within {self._settings.contest_window / 60:g} min"
+            minutes = self._settings.contest_window / 60
+            self.detail = f"something else set it to {observed} {len(recent)} times within {minutes:g} min"

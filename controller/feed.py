@@ -1,0 +1,61 @@
+"""The prices in force: asks the source, keeps what it had when the source fails, merges what is new."""
+
+import asyncio
+import random
+from datetime import datetime
+
+import structlog
+
+from controller.clock import Clock
+from controller.prices import PriceSource, merge
+from controller.prices.series import PriceSeries, PriceSlot
+from shedload.errors import ShedloadError
+
+ASK_EVERY = 300.0
+"""Mono seconds between two looks at a source that answered."""
+RETRY_FIRST, RETRY_MAX = 5.0, 120.0
+"""Mono seconds before asking again after a failure: doubled from the first to the longest, with jitter."""
+FETCH_DEADLINE = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+class PriceFeed:
+    """A price source and what it has said so far."""
+
+    def __init__(self, source: PriceSource, clock: Clock) -> None:
+        self._source = source
+        self._clock = clock
+        self._changed = asyncio.Event()
+        self.series = PriceSeries()
+        self.failures = 0
+        self.last_failure = ""
+        self.fetched: datetime | None = None
+
+    def at(self, now: datetime) -> PriceSlot | None:
+        """The slot in force, None where the price is unknown."""
+        return self.series.at(now)
+
+    def take(self, newer: PriceSeries) -> None:
+        """Merge slots that came in; they replace only the instants they cover."""
+        self.series = merge(self.series, newer)
+        self.fetched = self._clock.wall()
+
+    async def refresh(self) -> None:
+        """Ask the source once. Raises ShedloadError."""
+        async with asyncio.timeout(FETCH_DEADLINE):
+            self.take(await self._source.fetch(self._clock.wall()))
+
+    async def run(self) -> None:
+        """Keep asking, for as long as the daemon runs."""
+        wait = RETRY_FIRST
+        while True:
+            try:
+                await self.refresh()
+                wait = ASK_EVERY / max(1.0, self._clock.plant_rate)
+            except (ShedloadError, TimeoutError, OSError) as error:
+                self.failures += 1
+                self.last_failure = str(error)[:200] or type(error).__name__
+                log.warning("price_fetch_failed", detail=self.last_failure, keeps_until=str(self.series.valid_until))
+                wait = min(RETRY_MAX, wait * 2.0) if wait < RETRY_MAX else RETRY_MAX
+            await asyncio.sleep(max(1.0, wait * random.uniform(0.9, 1.1)))
