@@ -208,7 +208,7 @@ class JobTable:
 
 
 class Extranonce2Counter:
-    """Hands out extranonce2 values of one job, little-endian, `step` apart so that several chips can share the space."""
+    """Hands out extranonce2 values of one job, little-endian, `step` apart so that several chips share the space."""
 
     def __init__(self, size: int, start: int = 0, step: int = 1) -> None:
         self._size = size
