@@ -1,0 +1,1 @@
+"""Bitcoin as miners and pools need it: headers, merkle roots, targets, subsidies, coinbases. Pure arithmetic."""

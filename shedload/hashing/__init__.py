@@ -6,6 +6,7 @@ and hashlib where it was not built. `backend` names the one in use; `backends()`
 
 from shedload.hashing._backend import (
     DEFAULT_RESULTS,
+    HEADER_SIZE,
     NONCE_LIMIT,
     RESULT_LIMIT,
     SCAN_LIMIT,
@@ -16,6 +17,7 @@ from shedload.hashing._python import Hashlib
 
 __all__ = [
     "DEFAULT_RESULTS",
+    "HEADER_SIZE",
     "NONCE_LIMIT",
     "RESULT_LIMIT",
     "SCAN_LIMIT",
