@@ -1,0 +1,164 @@
+"""What no single section can know: references between sections, secrets that must be readable, time zone data.
+
+Config --> check_config() --> problems; warnings_of() --> advice that does not stop the start
+"""
+
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from zoneinfo import ZoneInfo
+
+from controller.config_problems import Locator
+from controller.inventory import Slot
+from controller.secrets import WORLD
+from controller.settings import Config, MqttMeter
+from controller.toml_lines import Place
+from shedload.errors import ConfigError
+from shedload.nameplate import SLEEP_POWER
+from shedload.units import KILO
+
+MIN_TOKEN_CHARACTERS = 16
+"""128 bits need at least 16 characters even if every byte were random."""
+
+ALMATY_PROBE = datetime(2025, 6, 1, tzinfo=UTC)
+ALMATY_OFFSET = timedelta(hours=5)
+"""Kazakhstan has been UTC+5 since 1 March 2024; zone data older than 2024a has every Kazakh tariff an hour wrong."""
+
+
+def check_config(config: Config, locator: Locator) -> list[ConfigError]:
+    """Problems between sections and with the files that they name."""
+    return [
+        *_time_zones(locator),
+        *_feeders(config, locator),
+        *_pools(config, locator),
+        *_mqtt(config, locator),
+        *_secrets(config, locator),
+        *_inline_passwords(config, locator),
+    ]
+
+
+def check_slots(config: Config, slots: Sequence[Slot], locator: Locator) -> list[ConfigError]:
+    """Problems between the configuration and the inventory."""
+    problems = []
+    serial = sum(slot.address.startswith("/") for slot in slots)
+    if serial and not config.pools:
+        problems.append(
+            locator.problem(
+                ("pools",), f"no pool for {serial} serial rigs of the inventory", "add [[pools]] with url and user"
+            )
+        )
+    floor = config.site.base_load + SLEEP_POWER * (len(slots) - serial)
+    if floor > config.site.power_cap:
+        problems.append(
+            locator.problem(
+                ("site", "power_cap_kw"),
+                f"{config.site.power_cap_kw:g} cannot be kept: all asleep, the site draws {floor / KILO:.1f} kW",
+                f"base_load_kw and {SLEEP_POWER:g} W for each sleeping rig count into the cap",
+            )
+        )
+    return problems
+
+
+def warnings_of(config: Config) -> tuple[str, ...]:
+    """Advice: works, and had better be otherwise."""
+    advice = [f"{'.'.join(map(str, place))}: better in a file, by password_file" for place in _inline(config)]
+    advice += [
+        f"feeders.{name}.cap_kw: {feeder.cap_kw:g} is above the site's cap and never binds"
+        for name, feeder in config.feeders.items()
+        if feeder.cap_kw > config.site.power_cap_kw
+    ]
+    advice += [
+        f"pools[{number}].url: not encrypted; whoever sits on the way can take the hashrate"
+        for number, pool in enumerate(config.pools, 1)
+        if not pool.tls
+    ]
+    if config.api.token_file is None and not config.api.loopback:
+        advice.append("api.listen: other machines may give orders without a token")
+    return tuple(advice)
+
+
+def unknown(kind: str, name: str, known: list[str], section: str) -> tuple[str, str]:
+    """Problem and remedy for a name that stands nowhere."""
+    close = get_close_matches(name, known, n=1)
+    hint = f'did you mean "{close[0]}"? ' if close else ""
+    return f'{kind} "{name}" is not configured', f"{hint}known: {', '.join(known) or 'none'}; add [{section}.{name}]"
+
+
+def _time_zones(locator: Locator) -> Iterator[ConfigError]:
+    if ALMATY_PROBE.astimezone(ZoneInfo("Asia/Almaty")).utcoffset() != ALMATY_OFFSET:
+        yield locator.problem(
+            (),
+            "the time zone data of this machine is older than 2024a",
+            "update the packages tzdata of system and Python",
+        )
+
+
+def _feeders(config: Config, locator: Locator) -> Iterator[ConfigError]:
+    for name, group in config.groups.items():
+        if group.feeder is not None and group.feeder not in config.feeders:
+            yield locator.problem(
+                ("groups", name, "feeder"), *unknown("feeder", group.feeder, list(config.feeders), "feeders")
+            )
+
+
+def _pools(config: Config, locator: Locator) -> Iterator[ConfigError]:
+    seen: dict[tuple[str, str], int] = {}
+    for number, pool in enumerate(config.pools):
+        first = seen.setdefault((pool.url, pool.user), number)
+        if first != number:
+            yield locator.problem(("pools", number, "url"), f"repeats pool {first + 1}", "remove one of the two")
+
+
+def _mqtt(config: Config, locator: Locator) -> Iterator[ConfigError]:
+    topic = None if config.mqtt is None else config.mqtt.meter_topic
+    if isinstance(config.meter, MqttMeter) and topic is None:
+        yield locator.problem(("meter", "source"), '"mqtt" needs a topic to listen to', "set meter_topic under [mqtt]")
+    price_topic = None if config.mqtt is None else config.mqtt.price_topic
+    if config.price is not None and config.price.source == "mqtt" and price_topic is None:
+        yield locator.problem(("price", "source"), '"mqtt" needs a topic to listen to', "set price_topic under [mqtt]")
+    if config.mqtt is not None and config.mqtt.ca_file is not None and not config.mqtt.ca_file.is_file():
+        yield locator.problem(("mqtt", "ca_file"), f"there is no file {config.mqtt.ca_file}", "name a PEM file")
+
+
+def _secrets(config: Config, locator: Locator) -> Iterator[ConfigError]:
+    """Read every secret once now, so that none is found missing at night."""
+    for place, read in _readers(config):
+        try:
+            secret = read()
+        except ConfigError as error:
+            yield locator.problem(place, f"{error.where} {error.problem}", error.remedy)
+            continue
+        if place[0] == "api" and secret is not None and len(secret) < MIN_TOKEN_CHARACTERS:
+            yield locator.problem(
+                place, f"holds fewer than {MIN_TOKEN_CHARACTERS} characters", "run: openssl rand -hex 24"
+            )
+
+
+def _readers(config: Config) -> Iterator[tuple[Place, Callable[[], str | None]]]:
+    for name, credential in config.credentials.items():
+        yield ("credentials", name, "password_file"), credential.secret
+    for number, pool in enumerate(config.pools):
+        yield ("pools", number, "password_file"), pool.secret
+    if config.mqtt is not None:
+        yield ("mqtt", "password_file"), config.mqtt.secret
+    yield ("api", "token_file"), config.api.token
+
+
+def _inline(config: Config) -> list[Place]:
+    """Places of passwords that stand in the configuration itself; a pool's is no secret by custom."""
+    places: list[Place] = [
+        ("credentials", name, "password") for name, item in config.credentials.items() if item.password is not None
+    ]
+    if config.mqtt is not None and config.mqtt.password is not None:
+        places.append(("mqtt", "password"))
+    return places
+
+
+def _inline_passwords(config: Config, locator: Locator) -> Iterator[ConfigError]:
+    if not stat.S_IMODE(locator.path.stat().st_mode) & WORLD:
+        return
+    for place in _inline(config):
+        yield locator.problem(
+            place, "stands in a file that every user can read", f"use password_file, or run: chmod 600 {locator.path}"
+        )
