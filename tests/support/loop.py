@@ -107,6 +107,7 @@ class VirtualLoop(selector_events.BaseSelectorEventLoop):
             return
         self._idle_turns += 1
         if self._idle_turns > IDLE_TURNS:
+            self._idle_turns = 0
             raise Livelock(f"the clock has stood at {self._now} for {IDLE_TURNS} turns; tasks:\n{self._waiting()}")
 
     def _tick(self, now: float) -> None:

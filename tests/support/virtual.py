@@ -141,6 +141,10 @@ def _first_error(loop: VirtualLoop) -> BaseException | None:
 
 async def _tidy(loop: VirtualLoop) -> None:
     """Break off what is left, so that a failed test does not also warn from the garbage collector."""
+    own = asyncio.current_task()
+    for task in asyncio.all_tasks(loop):
+        if task is not own:
+            task.cancel()
     for transport in list(loop._transports.values()):
         transport.abort()
     for _ in range(SETTLE_TURNS):

@@ -86,7 +86,7 @@ def test_each_leak_fails_its_own_test_and_no_other(pytester: pytest.Pytester) ->
 
 def test_descriptor_is_named() -> None:
     sock = socket.socket()
-    with pytest.raises(LeftBehind, match="descriptor .*: socket"), nothing_left_behind():
+    with pytest.raises(LeftBehind, match=r"descriptor .*: socket"), nothing_left_behind():
         second = sock.dup()
     sock.close()
     second.close()
@@ -102,7 +102,7 @@ def test_thread_is_named_and_a_stopping_one_is_waited_for() -> None:
 
 
 def test_child_process_is_named() -> None:
-    with pytest.raises(LeftBehind, match="child process .*"), nothing_left_behind():
+    with pytest.raises(LeftBehind, match=r"child process .*"), nothing_left_behind():
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     child.communicate(b"\n")
 
