@@ -3,7 +3,7 @@
     connection --bytes--> SocketProtocol --> antminer_socket.answer --> Sender
                           WebProtocol --> antminer_web.answer --> Sender
 
-One listening socket each, no task per connection: a thousand rigs fit in one process and cost nothing while nobody asks.
+One listening socket each and no task per connection: a thousand rigs fit in one process, idle ones cost nothing.
 """
 
 import asyncio
