@@ -9,7 +9,6 @@ The pool may answer in any order, or never, and may notify in the middle of the 
 method or by our own ids, nothing by its place. Jobs that arrive early are held until `Ready`.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -32,9 +31,7 @@ from shedload.stratum.events import (
 )
 from shedload.stratum.jobs import VERSION_ROLLING_MASK, Job, JobTable, Notify, parse_notify
 from shedload.stratum.lines import FROM_POOL_LIMIT, clean_text
-from shedload.stratum.messages import (
-    Message as Wire,
-)
+from shedload.stratum.messages import Message as Wire
 from shedload.stratum.messages import (
     Notification,
     Request,
@@ -46,6 +43,7 @@ from shedload.stratum.messages import (
     outcome,
     parse_hex32,
 )
+from shedload.stratum.pending import Pending, PendingShares
 from shedload.stratum.session import (
     Extranonce,
     granted_extranonce,
@@ -68,21 +66,11 @@ SUBMIT_TIMEOUT = 120.0
 SILENCE_TIMEOUT = 120.0
 """Seconds without a line from a pool that should notify every 30-60 s (cgminer 90, cpuminer 120)."""
 
-MAX_PENDING = 1024
-"""Shares that may wait for their answers; beyond it the oldest is given up."""
-
 MAX_ASKED = 32
 """Other requests that may wait; a pool that never answers suggestions must not make us remember them all."""
 
 MAX_UNUSABLE = 16
 """Senseless messages in a row, without one good job, before the pool is given up."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    job: Job
-    share: Share
-    sent: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +137,7 @@ class StratumClient(Endpoint[ClientEvent]):
 
         self._last_id = 0
         self._asked: dict[int, Callable[[Response, float], None]] = {}
-        self._pending: OrderedDict[int, _Pending] = OrderedDict()
+        self._pending = PendingShares()
         self._configure_deadline: float | None = None
         self._handshake_deadline: float | None = None
         self._last_line: float | None = None
@@ -175,10 +163,9 @@ class StratumClient(Endpoint[ClientEvent]):
         bits = (share.version_bits or 0) if self.rolling else None
         params = Submit(self._worker, job.id, replace(share, version_bits=bits)).params()
         token = self._request("mining.submit", params)
-        self._pending[token] = _Pending(job, share, now)
         self.book.count_submitted()
-        if len(self._pending) > MAX_PENDING:
-            self._lose(next(iter(self._pending)), LossCause.CROWDED_OUT)
+        if (crowded_out := self._pending.add(Pending(token, job, share, now))) is not None:
+            self._lose(crowded_out, LossCause.CROWDED_OUT)
         return token
 
     def suggest_difficulty(self, difficulty: float) -> None:
@@ -192,16 +179,16 @@ class StratumClient(Endpoint[ClientEvent]):
         if self.failure is not None or self._last_line is None:
             return None
         deadlines = [self._last_line + self._silence_timeout, self._configure_deadline, self._handshake_deadline]
-        if self._pending:
-            deadlines.append(next(iter(self._pending.values())).sent + self._submit_timeout)
+        if (oldest := self._pending.oldest) is not None:
+            deadlines.append(oldest.sent + self._submit_timeout)
         return min(deadline for deadline in deadlines if deadline is not None)
 
     def tick(self, now: float) -> None:
         """Learn that time has passed: give up answers, the configure reply, the handshake or a silent pool."""
         if self.failure is not None or self._last_line is None:
             return
-        while self._pending and next(iter(self._pending.values())).sent + self._submit_timeout <= now:
-            self._lose(next(iter(self._pending)), LossCause.TIMEOUT)
+        for pending in self._pending.expire(now, self._submit_timeout):
+            self._lose(pending, LossCause.TIMEOUT)
         if self._configure_deadline is not None and now >= self._configure_deadline:
             self._configure_deadline = None
             self._advance()
@@ -308,21 +295,21 @@ class StratumClient(Endpoint[ClientEvent]):
 
     def _receive_response(self, response: Response, now: float) -> None:
         request_id = _own_id(response.id)
-        if (pending := self._pending.pop(request_id, None)) is not None:
-            self._settle(request_id, pending, response, now)
+        if (pending := self._pending.take(request_id)) is not None:
+            self._settle(pending, response, now)
         elif (answered := self._asked.pop(request_id, None)) is not None:
             answered(response, now)
         else:
             self.unmatched_replies += 1
 
-    def _settle(self, token: int, pending: _Pending, response: Response, now: float) -> None:
+    def _settle(self, pending: Pending, response: Response, now: float) -> None:
         answer = outcome(response)
         if answer.reason is None:
             self.book.count_acknowledged(float(pending.job.difficulty))
         else:
             self.book.count_refused(answer.reason)
         text, seconds = self._redact(answer.text), now - pending.sent
-        result = SubmitResult(token, answer.accepted, answer.reason, text, pending.job, pending.share, seconds)
+        result = SubmitResult(pending.token, answer.accepted, answer.reason, text, pending.job, pending.share, seconds)
         self._emit(result)
 
     def _on_notify(self, message: Notification | Request, _now: float) -> None:
@@ -427,15 +414,14 @@ class StratumClient(Endpoint[ClientEvent]):
         if self._unusable_in_a_row >= MAX_UNUSABLE:
             self._fail(FailureKind.PROTOCOL, f"{MAX_UNUSABLE} senseless messages, the last {method}: {reason}")
 
-    def _lose(self, token: int, cause: LossCause) -> None:
-        pending = self._pending.pop(token)
+    def _lose(self, pending: Pending, cause: LossCause) -> None:
         self.book.count_lost()
-        self._emit(SubmitLost(token, cause, pending.job, pending.share))
+        self._emit(SubmitLost(pending.token, cause, pending.job, pending.share))
 
     def _fail(self, kind: FailureKind, reason: str) -> None:
         if self.failure is None:
-            while self._pending:
-                self._lose(next(iter(self._pending)), LossCause.DISCONNECTED)
+            for pending in self._pending.expire(0.0, timeout=0.0):
+                self._lose(pending, LossCause.DISCONNECTED)
         super()._fail(kind, reason)
 
     def _redact(self, text: str) -> str:

@@ -14,6 +14,10 @@ MAX_OUTPUT = 256 * 1024
 E = TypeVar("E")
 
 
+class Flood(ProtocolError):
+    """The peer sent more than anyone honest would."""
+
+
 class Endpoint(ABC, Generic[E]):
     """One end of one connection, used once. Nothing a peer sends raises; `failure` keeps the reason."""
 
@@ -31,9 +35,12 @@ class Endpoint(ABC, Generic[E]):
         self._lines.feed(data)
         try:
             while self.failure is None and (line := self._lines.next_line()) is not None:
+                self._weigh(line)
                 self._receive(parse(line), now)
         except LineOverrun as error:
             self._fail(FailureKind.OVERRUN, str(error))
+        except Flood as error:
+            self._fail(FailureKind.FLOOD, str(error))
         except ProtocolError as error:
             self._fail(FailureKind.PROTOCOL, str(error))
 
@@ -64,6 +71,9 @@ class Endpoint(ABC, Generic[E]):
     @abstractmethod
     def _receive(self, message: Message, now: float) -> None:
         """Act on one message."""
+
+    def _weigh(self, line: bytes) -> None:
+        """Look at a line before it is read; nothing by default."""
 
     def _emit(self, event: E) -> None:
         self._events.append(event)

@@ -37,7 +37,7 @@ class LineReader:
         """Return the next line that is not blank, without its end; None: needs more input; LineOverrun: too long."""
         while (end := self._buffer.find(b"\n", self._scanned)) >= 0:
             if end > self.limit:
-                raise LineOverrun(f"line of {end} bytes, limit {self.limit}")
+                raise self._overrun()
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
             self._scanned = 0
@@ -45,13 +45,17 @@ class LineReader:
                 return line
         self._scanned = len(self._buffer)
         if self._scanned > self.limit:
-            raise LineOverrun(f"{self._scanned} bytes without a line end, limit {self.limit}")
+            raise self._overrun()
         return None
 
     def clear(self) -> None:
         """Forget what is held; the connection is over."""
         self._buffer.clear()
         self._scanned = 0
+
+    def _overrun(self) -> LineOverrun:
+        """Say the same however the bytes arrived."""
+        return LineOverrun(f"line longer than {self.limit} bytes")
 
     def __len__(self) -> int:
         return len(self._buffer)

@@ -160,6 +160,11 @@ def parse_hex32(value: object, *, padded: bool = True) -> int:
     return int(value, 16)
 
 
+def wire_difficulty(value: float) -> int | float:
+    """Write a whole number without `.0`, at which a cgminer fork stumbles."""
+    return int(value) if float(value).is_integer() else value
+
+
 def is_int(value: object) -> bool:
     """Tell an integer from a bool, which JSON keeps apart and Python does not."""
     return type(value) is int

@@ -10,11 +10,12 @@ front of the notify, because many rigs apply them at a notify only. Send somethi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from shedload.bitcoin.target import Difficulty, difficulty_of_target, parse_difficulty, target_of_difficulty
-from shedload.stratum.endpoint import Endpoint
+from shedload.bitcoin.target import Difficulty, parse_difficulty, target_of_difficulty
+from shedload.stratum.admission import Allotment, admit_any, minimum_of_password, suggested
+from shedload.stratum.endpoint import Endpoint, Flood
 from shedload.stratum.events import (
     Answered,
     Authorized,
@@ -39,8 +40,8 @@ from shedload.stratum.messages import (
     encode_notification,
     encode_request,
     encode_response,
-    parse_hex,
     parse_hex32,
+    wire_difficulty,
 )
 from shedload.stratum.shares import (
     ERROR_OF_VERDICT,
@@ -73,21 +74,6 @@ INVALID_JOB_AFTER = 60.0
 INVALID_RECONNECT_AFTER = 120.0
 INVALID_DROP_AFTER = 180.0
 """Seconds of nothing but invalid shares after which a job, a reconnect and the end are due: ckpool's ladder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Allotment:
-    """An extranonce for one rig. `seen` carries the shares of a session that is resumed."""
-
-    extranonce1: bytes
-    extranonce2_size: int
-    session_id: str
-    seen: SeenShares | None = None
-
-
-def admit_any(worker: str, _password: str) -> bool:
-    """Let in every name that ckpool would: not empty, no leading dot or underscore, no slash."""
-    return bool(worker) and worker[0] not in "._" and "/" not in worker
 
 
 class StratumServer(Endpoint[ServerEvent]):
@@ -156,13 +142,6 @@ class StratumServer(Endpoint[ServerEvent]):
         """Begin to count the handshake's deadlines; call once, when the connection stands."""
         self._started = now
 
-    def receive_data(self, data: bytes, now: float) -> None:
-        """Take bytes from the rig; a stranger may only send so many."""
-        self._taken += len(data)
-        super().receive_data(data, now)
-        if not self.workers and self._taken > STRANGER_BYTES:
-            self._fail(FailureKind.FLOOD, f"{self._taken} bytes before authorize")
-
     # --- what the owner sends ---
 
     def set_difficulty(self, difficulty: Difficulty | float) -> None:
@@ -190,7 +169,7 @@ class StratumServer(Endpoint[ServerEvent]):
         """
         assert self.allotment is not None, "not subscribed"
         if self.difficulty != self._difficulty_sent:
-            self._send(encode_notification("mining.set_difficulty", [self.difficulty]))
+            self._send(encode_notification("mining.set_difficulty", [wire_difficulty(self.difficulty)]))
             self._difficulty_sent = self.difficulty
         if self._extranonce_due:
             params = [self.allotment.extranonce1.hex(), self.allotment.extranonce2_size]
@@ -260,6 +239,11 @@ class StratumServer(Endpoint[ServerEvent]):
             self._fail(FailureKind.INVALID_SHARES, f"only invalid shares for {INVALID_DROP_AFTER:g} s")
 
     # --- what comes in ---
+
+    def _weigh(self, line: bytes) -> None:
+        self._taken += len(line)
+        if not self.workers and self._taken > STRANGER_BYTES:
+            raise Flood(f"more than {STRANGER_BYTES} bytes before authorize")
 
     def _receive(self, message: Message, now: float) -> None:
         if isinstance(message, Response):
@@ -460,30 +444,6 @@ class StratumServer(Endpoint[ServerEvent]):
 
 
 _LADDER = (INVALID_JOB_AFTER, INVALID_RECONNECT_AFTER, INVALID_DROP_AFTER)
-
-
-def minimum_of_password(password: str) -> Difficulty | None:
-    """Read the difficulty a password asks for by convention: `d=`, `diff=` or `md=`, between commas or semicolons."""
-    for option in password.replace(";", ",").split(","):
-        name, _, value = option.strip().partition("=")
-        if name in {"d", "diff", "md"}:
-            try:
-                return parse_difficulty(value)
-            except ValueError:
-                continue
-    return None
-
-
-def suggested(method: str, value: Any) -> Difficulty:
-    """Return the difficulty a mining.suggest_* asks for; ValueError where there is none."""
-    if method.startswith("mining.suggest_target"):
-        target = int.from_bytes(parse_hex(value, 32), "big")
-        if not target:
-            raise ValueError("target is zero")
-        return parse_difficulty(difficulty_of_target(target))
-    if value is None:
-        value = method.removeprefix("mining.suggest_difficulty").strip("()[] ")
-    return parse_difficulty(value)
 
 
 def _bounded(result: Any) -> Any:

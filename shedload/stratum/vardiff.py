@@ -7,6 +7,8 @@ rate nothing changes, and nothing changes before 72 shares or four minutes.
 import math
 from dataclasses import dataclass
 
+from shedload.bitcoin.target import floor_power_of_two
+
 DECAY_SECONDS = 300.0
 """Window of the average."""
 
@@ -31,7 +33,7 @@ SILENT_SECONDS = 240.0
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a difficulty may be: `minimum` and `maximum` are the pool's, `floor` the rig's wish, `network` the block's."""
+    """What a difficulty may be: `minimum`, `maximum` are the pool's, `floor` the rig's wish, `network` the block's."""
 
     minimum: float = 1.0
     maximum: float | None = None
@@ -94,7 +96,7 @@ class Vardiff:
     def _bounded(self, wanted: float) -> float:
         """Apply the bounds; rounding comes before them, and the smaller of two bounds wins."""
         bounds = self.bounds
-        value = power_of_two_below(wanted) if bounds.powers_of_two else _whole(wanted)
+        value = _powers_of_two(wanted) if bounds.powers_of_two else _whole(wanted)
         value = max(value, bounds.minimum, bounds.floor or 0.0)
         for ceiling in (bounds.maximum, bounds.network):
             value = value if ceiling is None else min(value, ceiling)
@@ -121,9 +123,8 @@ def bias(seconds: float, window: float) -> float:
     return 1 - math.exp(-min(36.0, max(0.0, seconds) / window))
 
 
-def power_of_two_below(value: float) -> float:
-    """Largest power of two not above a positive value: a difficulty rounded up would lose shares."""
-    return math.ldexp(0.5, math.frexp(value)[1]) if value > 0 else 0.0
+def _powers_of_two(value: float) -> float:
+    return float(floor_power_of_two(value)) if value > 0 else 0.0
 
 
 def _whole(value: float) -> float:
