@@ -221,11 +221,14 @@ class Rig:
 
     def _next_event(self) -> tuple[float, RigState] | None:
         """When the machine leaves its present state by itself, and for which."""
+        heat = self._heat
         if self.state is RigState.OVERHEATED:
-            cool = self._heat.crosses(RESUME)
+            cool = heat.start if heat.value <= RESUME else heat.crosses(RESUME)
             return None if cool is None else (cool, RigState.BOOTING)
         due = self._phase_end()
-        hot = self._heat.crosses(CUT_OFF) if self.state in {RigState.RAMPING, RigState.HASHING} else None
+        if self.state not in {RigState.RAMPING, RigState.HASHING}:
+            return due
+        hot = heat.start if heat.value >= CUT_OFF else heat.crosses(CUT_OFF)
         if hot is not None and (due is None or hot <= due[0]):
             return hot, RigState.OVERHEATED
         return due
