@@ -146,7 +146,8 @@ async def _tidy(loop: VirtualLoop) -> None:
         if task is not own:
             task.cancel()
     for transport in list(loop._transports.values()):
-        transport.abort()
+        if getattr(transport, "_sock", None) is not None:  # asyncio's mark of a transport that is not closed yet
+            transport.abort()
     for _ in range(SETTLE_TURNS):
         await asyncio.sleep(0)
 

@@ -1,6 +1,7 @@
 """Peers that are missing: skipped at home, failed in CI."""
 
 import pytest
+
 from tests.support.peers import REQUIRE_PEERS, require_module, require_tool
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tests.support.property import assert_split_invariant, damaged, every_split, one_at_a_time, split_of, splits
 
 

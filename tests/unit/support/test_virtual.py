@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from tests.support.virtual import (
     START_MONO,
     START_WALL,
@@ -189,12 +190,12 @@ async def test_real_descriptors_are_refused() -> None:
 
 
 def test_no_real_descriptor_is_opened() -> None:
-    before = os.listdir("/proc/self/fd")
+    before = list(Path("/proc/self/fd").iterdir())
 
     async def main() -> None:
         server = await asyncio.start_server(lambda _r, w: w.close(), "127.1.0.7", 4028)
         _, writer = await asyncio.open_connection("127.1.0.7", 4028)
-        assert len(os.listdir("/proc/self/fd")) == len(before)
+        assert len(list(Path("/proc/self/fd").iterdir())) == len(before)
         writer.close()
         server.close()
 
