@@ -116,6 +116,7 @@ class PoolReading:
     accepted: int | None = None
     rejected: int | None = None
     stale: int | None = None
+    difficulty_accepted: float | None = None  # sum over accepted shares: times 2^32, the hashes they stand for
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,7 +385,25 @@ class Blinking(Protocol):
 
 @runtime_checkable
 class Hashing(Protocol):
-    """Takes work and yields nonces; every nonce is still to be hashed by the caller."""
+    """Takes work and yields nonces; every nonce is still to be hashed by the caller.
+
+    Assigning and waiting for nonces may go on while the rig is read or commanded; asleep, it takes work and does nothing.
+    """
+
+    @property
+    def work_lifetime(self) -> Seconds:
+        """How long one piece of work keeps the chips busy; new work is due before that."""
+        ...
+
+    @property
+    def asleep(self) -> bool:
+        """Sent to sleep: work given now is not searched."""
+        ...
+
+    @property
+    def nonce_difficulty(self) -> float:
+        """Difficulty that every nonce meets which the chips report; what misses it is a hardware error."""
+        ...
 
     async def assign(self, work: Work) -> None:
         """Replace the work in progress. Raises RigError when the device is gone."""
@@ -393,3 +412,8 @@ class Hashing(Protocol):
     async def nonce(self) -> Nonce:
         """Wait for the next nonce. Raises RigError when the device is gone; safe to cancel."""
         ...
+
+
+@runtime_checkable
+class HashingRig(Rig, Hashing, Protocol):
+    """A rig that is fed by us."""
