@@ -60,3 +60,8 @@ class PriceSeries:
     def valid_until(self) -> datetime | None:
         """The end of the last slot."""
         return self._slots[-1].end if self._slots else None
+
+
+def start_of_utc_day(now: datetime) -> datetime:
+    """Midnight UTC at or before an aware instant."""
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
