@@ -20,7 +20,7 @@ D1 = 0xFFFF << 208
 MAX_TARGET = (1 << 256) - 1
 
 MIN_DIFFICULTY = 1e-9
-"""Just under regtest's network difficulty of 4.66e-10 doubled; its target still fits 256 bits."""
+"""Easier than any share in use; its target still fits 256 bits (2.3e-10 is where they end)."""
 
 MAX_DIFFICULTY = 1 << 63
 """Miners keep difficulties in 64-bit integers."""
@@ -34,6 +34,7 @@ NOMINAL_HASHES_PER_DIFFICULTY = 1 << 32
 BLOCK_INTERVAL = Seconds(600.0)
 """What the network's difficulty is steered to."""
 
+_EXACT_DOUBLES = 1 << 53
 _SIGN = 0x0080_0000
 _MAX_NUMBER_TEXT = 64
 """Characters of a difficulty sent as text; more says nothing that a double could hold."""
@@ -76,17 +77,17 @@ def target_of_difficulty(difficulty: Difficulty | Fraction | Decimal) -> int:
     if isinstance(difficulty, Decimal) and not difficulty.is_finite():
         raise ValueError(f"difficulty {difficulty} is no number")
     if difficulty <= 0:
-        raise ValueError(f"difficulty {difficulty} is not above zero")
+        raise ValueError("difficulty is not above zero")
     target = D1 // difficulty if isinstance(difficulty, int) else math.floor(D1 / Fraction(difficulty))
     if not 0 < target <= MAX_TARGET:
-        raise ValueError(f"difficulty {float(difficulty):g} leaves no target between 1 and 2**256 - 1")
+        raise ValueError("difficulty leaves no target between 1 and 2**256 - 1")
     return target
 
 
 def difficulty_of_target(target: int) -> float:
     """Difficulty of a target, rounded to a double; ValueError for a target below 1."""
     if target < 1:
-        raise ValueError(f"target {target} has no difficulty")
+        raise ValueError("a target below 1 has no difficulty")
     return D1 / target
 
 
@@ -104,7 +105,7 @@ def parse_difficulty(value: object) -> Difficulty:
     """Read a difficulty from a peer, clamped to 1e-9 .. 2**63; ValueError says what is wrong. Text is accepted."""
     number = _number_of_text(value) if isinstance(value, str) else value
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise ValueError("difficulty is no number")
+        raise ValueError("difficulty is no number")  # noqa: TRY004 - a peer's mistake, not a caller's
     if isinstance(number, float) and not math.isfinite(number):
         raise ValueError("difficulty is not finite")
     if number <= 0:
@@ -141,7 +142,8 @@ def network_hashrate(difficulty: Difficulty) -> HashesPerSecond:
 def _exact(value: float) -> int | Fraction:
     if not math.isfinite(value):
         raise ValueError(f"difficulty {value} is not finite")
-    return int(value) if value.is_integer() else Fraction(str(value))
+    # Below 2^53 a whole double is written as itself; above, its shortest text names another whole number.
+    return int(value) if value.is_integer() and value < _EXACT_DOUBLES else Fraction(str(value))
 
 
 def _number_of_text(text: str) -> Difficulty:
