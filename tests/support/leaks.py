@@ -5,6 +5,7 @@ while the test's own loop still lives, before pytest-asyncio cancels what is lef
 """
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -36,7 +37,9 @@ class Snapshot:
     @classmethod
     def take(cls) -> Self:
         """Now."""
-        return cls(_descriptors(), frozenset(threading.enumerate()), _children())
+        fd, pid = _tracker()
+        descriptors = {number: what for number, what in _descriptors().items() if number != fd}
+        return cls(descriptors, frozenset(threading.enumerate()), _children() - {pid})
 
     def left_since(self) -> list[str]:
         """What exists now and did not then, as text; waits a little for threads that are ending."""
@@ -93,6 +96,12 @@ def _children() -> frozenset[int]:
         except OSError:  # the thread ended, or the kernel does not tell
             continue
     return frozenset(found)
+
+
+def _tracker() -> tuple[int | None, int | None]:
+    """Descriptor and process of multiprocessing's resource tracker, which lives as long as this process."""
+    tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
+    return getattr(tracker, "_fd", None), getattr(tracker, "_pid", None)
 
 
 def _command(pid: int) -> str:

@@ -1,6 +1,7 @@
 """The leak detector: each kind of leftover fails the test that made it, and clean tests pass."""
 
 import asyncio
+import multiprocessing
 import socket
 import subprocess
 import sys
@@ -15,7 +16,8 @@ ROOT_LINE = "ROOT = str(Path(__file__).resolve().parents[1])"
 TESTS = Path(__file__).resolve().parents[2]
 
 LEAKING = """
-import asyncio, os, socket, subprocess, threading
+import asyncio, socket, subprocess, threading
+import pytest
 
 kept = []
 
@@ -61,6 +63,10 @@ def test_child_gone():
             child.kill()
             child.wait()
 
+@pytest.mark.allow_leftovers("to see that the marker works")
+def test_allowed_clean():
+    kept.append(socket.socket())
+
 def test_file_clean(tmp_path):
     (tmp_path / "x").write_text("x")
 """
@@ -105,6 +111,14 @@ def test_child_process_is_named() -> None:
     with pytest.raises(LeftBehind, match=r"child process .*"), nothing_left_behind():
         child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     child.communicate(b"\n")
+
+
+def test_the_resource_tracker_of_multiprocessing_may_stay() -> None:
+    with nothing_left_behind():
+        process = multiprocessing.get_context("spawn").Process(target=print)
+        process.start()
+        process.join()
+        process.close()
 
 
 async def test_tasks_are_named_unless_they_are_ending() -> None:

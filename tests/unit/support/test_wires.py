@@ -3,9 +3,13 @@
 import asyncio
 import errno
 import random
+import ssl
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -420,6 +424,52 @@ async def test_a_real_socket_is_refused() -> None:
 
     with socket.socket() as real, pytest.raises(ValueError, match="only the network in memory"):
         await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=real)
+
+
+# TLS, as asyncio does it.
+
+
+def test_tls_over_a_wire_that_splits(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    pem = self_signed(tmp_path / "rig.pem", RIG)
+
+    async def main() -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        network().wire(RIG, PORT, Wire(split=anywhere, delay=0.01))
+        async with await asyncio.start_server(echo, RIG, PORT, ssl=context):
+            trusting = ssl.create_default_context(cafile=str(pem))
+            reader, writer = await asyncio.open_connection(RIG, PORT, ssl=trusting)
+            writer.write(b"secret")
+            assert await reader.readexactly(6) == b"secret"
+            writer.close()
+            await writer.wait_closed()
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await asyncio.open_connection(RIG, PORT, ssl=ssl.create_default_context())
+            await asyncio.sleep(60)
+        virtual_loop().unheard.clear()  # the server's side of the handshake that failed
+
+    run_virtual(main)
+
+
+def self_signed(path: Path, address: str) -> Path:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, address)])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+        .not_valid_after(datetime(2040, 1, 1, tzinfo=UTC))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.Encoding.PEM
+    secret = key.private_bytes(form, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path.write_bytes(secret + certificate.public_bytes(form))
+    return path
 
 
 # HTTP.
