@@ -142,8 +142,8 @@ def _compile(fault: str) -> re.Pattern[str]:
     return re.compile(f"{_KEEP}|{fault}", re.DOTALL)
 
 
-_LEADING_COMMA = re.compile(r"\s*,(?=\s*\")")
-_CONTROL = re.compile(r"[\x00-\x1f]+")
+_LEADING_COMMA = re.compile(r'\s*+,(?=\s*+")')
+_CONTROL = re.compile(r"[\x00-\x1f]++")
 _ANY_STRING = re.compile(_STRING, re.DOTALL)
 _ESCAPE = re.compile(r'\\(?:(["\\/bfnrt]|u[0-9a-fA-F]{4})|)')
 _GLUED = _compile(r"\}\s*+(?=\{)")
