@@ -139,23 +139,30 @@ SHA_NI static void compress_sha_ni(uint32_t state[8], const uint32_t block[16]) 
     _mm_storeu_si128((__m128i *)(state + 4), EFGH_WORDS(abef, cdgh));
 }
 
-/* Asked of the processor itself: __builtin_cpu_supports learnt the word "sha" only in recent compilers. */
-static int cpu_has_sha_ni(void) {
+/* Asked of the processor itself: __builtin_cpu_supports learnt the word "sha" only in recent compilers, and says no
+ * to everything where a linker leaves out the compiler's own runtime. */
+static uint32_t cpu_features(uint32_t leaf, int register_c) {
     unsigned a, b, c, d;
-    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 9)) || !(c & (1u << 19))) return 0; /* SSSE3, SSE4.1 */
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 29));
+    if (!__get_cpuid_count(leaf, 0, &a, &b, &c, &d)) return 0;
+    return register_c ? c : b;
 }
 
-/* This one also knows whether the operating system keeps the wide registers. */
-static int cpu_has_avx2(void) {
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") != 0;
+static int cpu_has_sha_ni(void) {
+    const uint32_t ssse3_sse41 = 1u << 9 | 1u << 19;
+    return (cpu_features(1, 1) & ssse3_sse41) == ssse3_sse41 && (cpu_features(7, 0) >> 29 & 1);
 }
 
-static int cpu_has_avx512(void) {
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512f") != 0;
+/* Wide registers are of use only where the operating system saves them (XGETBV, register 0). */
+static int system_keeps(uint32_t state_bits) {
+    uint32_t low, high;
+    if (!(cpu_features(1, 1) >> 27 & 1)) return 0; /* OSXSAVE */
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low & state_bits) == state_bits;
 }
+
+static int cpu_has_avx2(void) { return system_keeps(0x06) && (cpu_features(7, 0) >> 5 & 1); }
+
+static int cpu_has_avx512(void) { return system_keeps(0xe6) && (cpu_features(7, 0) >> 16 & 1); }
 #endif
 
 #endif
