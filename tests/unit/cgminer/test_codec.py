@@ -128,10 +128,12 @@ class TestServerSide:
     @given(st.binary(max_size=200))
     def test_any_bytes_give_a_request_or_a_request_error(self, data):
         for request in (data, b"{" + data):
+            code = None
             try:
                 parse_request(request)
             except RequestError as error:
-                assert error.code in (INVALID_JSON, MISSING_COMMAND)
+                code = error.code
+            assert code in (None, INVALID_JSON, MISSING_COMMAND)
 
 
 class TestReplyReader:
@@ -237,20 +239,21 @@ def test_plain_text_and_html_are_garbled():
             decode_reply(raw)
 
 
-class TestTextForm:
-    VALUE = {
-        "STATUS": [{"STATUS": "S", "When": 5, "Code": 7, "Msg": "1 Pool(s)", "Description": "a=b|c,d\\"}],
-        "POOLS": [{"POOL": 0, "URL": "stratum+tcp://p:1"}, {"POOL": 1, "URL": "x,y"}],
-        "id": 1,
-    }
+TEXT_REPLY = {
+    "STATUS": [{"STATUS": "S", "When": 5, "Code": 7, "Msg": "1 Pool(s)", "Description": "a=b|c,d\\"}],
+    "POOLS": [{"POOL": 0, "URL": "stratum+tcp://p:1"}, {"POOL": 1, "URL": "x,y"}],
+    "id": 1,
+}
 
+
+class TestTextForm:
     def test_there_and_back(self):
-        encoded = encode_reply(self.VALUE, form="text")
+        encoded = encode_reply(TEXT_REPLY, form="text")
         assert encoded.endswith(b"|\0")
         decoded = decode_reply(encoded).value
         expected = {
             name: [{k: str(v) for k, v in row.items()} for row in rows]
-            for name, rows in self.VALUE.items()
+            for name, rows in TEXT_REPLY.items()
             if name != "id"
         }
         assert decoded == expected
