@@ -53,6 +53,7 @@ class RigEndpoint:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         self._serving = False
+        self._opening = asyncio.Lock()
         self._free_at = 0.0
         antminer.on_outage = self._outage
 
@@ -97,9 +98,8 @@ class RigEndpoint:
         if Fault.OFFLINE in self.antminer.faults:
             for layer in Layer:
                 self._shut(layer)
-        else:
-            for layer in Layer:
-                await self._open(layer)
+        elif self._serving:
+            await self._open_all()
         self._hang_up()
 
     def busy(self, work: Callable[[], None]) -> None:
@@ -155,18 +155,25 @@ class RigEndpoint:
             self._later(RETRY_LISTEN, self._reopen)
 
     async def _open(self, layer: Layer) -> None:
-        if layer in self._servers or Fault.OFFLINE in self.antminer.faults:
-            return
         loop = asyncio.get_running_loop()
-        if (wait := self._closed_until[layer] - loop.time()) > 0:
-            self._later(wait, self._reopen)
-            return
-        protocol = SocketProtocol if layer is Layer.SOCKET else WebProtocol
-        server = await loop.create_server(
-            lambda: protocol(self, loop), self.address, self._ports[layer], backlog=BACKLOG, reuse_address=True
-        )
-        self._servers[layer] = server
-        self._ports[layer] = self._wanted[layer] or server.sockets[0].getsockname()[1]
+        async with self._opening:
+            if layer in self._servers or not self._may_listen():
+                return
+            if (wait := self._closed_until[layer] - loop.time()) > 0:
+                self._later(wait, self._reopen)
+                return
+            protocol = SocketProtocol if layer is Layer.SOCKET else WebProtocol
+            server = await loop.create_server(
+                lambda: protocol(self, loop), self.address, self._ports[layer], backlog=BACKLOG, reuse_address=True
+            )
+            if not self._may_listen():  # switched off meanwhile
+                server.close()
+                return
+            self._servers[layer] = server
+            self._ports[layer] = self._wanted[layer] or server.sockets[0].getsockname()[1]
+
+    def _may_listen(self) -> bool:
+        return self._serving and Fault.OFFLINE not in self.antminer.faults
 
     def _shut(self, layer: Layer) -> None:
         server = self._servers.pop(layer, None)
