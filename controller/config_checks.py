@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 from controller.config_problems import Locator
 from controller.inventory import Slot
+from controller.prices import CsvPrice, open_source
+from controller.prices.csv_file import load as load_prices
 from controller.secrets import WORLD
 from controller.settings import Config, MqttMeter
 from controller.toml_lines import Place
@@ -32,6 +34,7 @@ def check_config(config: Config, locator: Locator) -> list[ConfigError]:
         *_time_zones(locator),
         *_feeders(config, locator),
         *_pools(config, locator),
+        *_price(config, locator),
         *_mqtt(config, locator),
         *_secrets(config, locator),
         *_inline_passwords(config, locator),
@@ -80,7 +83,7 @@ def warnings_of(config: Config) -> tuple[str, ...]:
 
 def unknown(kind: str, name: str, known: list[str], section: str) -> tuple[str, str]:
     """Problem and remedy for a name that stands nowhere."""
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f'did you mean "{close[0]}"? ' if close else ""
     return f'{kind} "{name}" is not configured', f"{hint}known: {', '.join(known) or 'none'}; add [{section}.{name}]"
 
@@ -110,13 +113,22 @@ def _pools(config: Config, locator: Locator) -> Iterator[ConfigError]:
             yield locator.problem(("pools", number, "url"), f"repeats pool {first + 1}", "remove one of the two")
 
 
+def _price(config: Config, locator: Locator) -> Iterator[ConfigError]:
+    """Open the price source, and read a price file to its end: its gaps and currencies are to be known now."""
+    if config.price is None:
+        return
+    try:
+        open_source(config.price, config.site.currency, config.site.timezone)
+        if isinstance(config.price, CsvPrice):
+            load_prices(config.price.file, config.price)
+    except ConfigError as error:
+        yield locator.problem(("price",), f"{error.where}: {error.problem}", error.remedy)
+
+
 def _mqtt(config: Config, locator: Locator) -> Iterator[ConfigError]:
     topic = None if config.mqtt is None else config.mqtt.meter_topic
     if isinstance(config.meter, MqttMeter) and topic is None:
         yield locator.problem(("meter", "source"), '"mqtt" needs a topic to listen to', "set meter_topic under [mqtt]")
-    price_topic = None if config.mqtt is None else config.mqtt.price_topic
-    if config.price is not None and config.price.source == "mqtt" and price_topic is None:
-        yield locator.problem(("price", "source"), '"mqtt" needs a topic to listen to', "set price_topic under [mqtt]")
     if config.mqtt is not None and config.mqtt.ca_file is not None and not config.mqtt.ca_file.is_file():
         yield locator.problem(("mqtt", "ca_file"), f"there is no file {config.mqtt.ca_file}", "name a PEM file")
 

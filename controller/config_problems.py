@@ -20,7 +20,7 @@ from shedload.errors import ConfigError
 MAX_SHOWN = 60
 """Characters of a wrong value that are quoted."""
 
-SECRET_WORDS = ("passw", "token", "secret")
+SECRET_WORDS = ("passw", "token", "secret", "credential")
 """The value of a key with such a word in it is never quoted."""
 
 UNITS: Mapping[str, tuple[str, Mapping[str, float]]] = {
@@ -168,7 +168,7 @@ def _unit(key: str) -> tuple[str, Mapping[str, float]] | None:
 
 def _choice(place: Place, shown: str, context: Mapping[str, Any]) -> tuple[str, str]:
     choices = choices_at(place) or tuple(re.findall(r"'([^']*)'", str(context.get("expected_tags", ""))))
-    close = get_close_matches(str(context.get("tag", context["input"])), choices, n=1, cutoff=0.5)
+    close = get_close_matches(str(context.get("tag", context["input"])).lower(), choices, n=1, cutoff=0.5)
     hint = f'did you mean "{close[0]}"? ' if close else ""
     return f"{shown} is not a choice".lstrip(), f"{hint}choices: {', '.join(choices)}"
 
@@ -213,8 +213,8 @@ SENTENCES: Mapping[str, Callable[[Place, str, Mapping[str, Any]], tuple[str, str
     "missing": _missing,
     "float_type": _number,
     "float_parsing": _number,
-    "int_type": _number,
-    "int_from_float": _wrong_type("a whole number"),
+    "int_type": _wrong_type("a whole number without quotes"),
+    "int_from_float": _wrong_type("a whole number without quotes"),
     "finite_number": _number,
     "enum": _choice,
     "literal_error": _choice,

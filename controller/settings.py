@@ -10,8 +10,9 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
+from controller.economics import EconomicsConfig
 from controller.fields import (
     FilePath,
     Listen,
@@ -27,29 +28,11 @@ from controller.fields import (
     fault,
 )
 from controller.plan import Control
+from controller.prices import PriceConfig
 from controller.secrets import read_secret
+from controller.tariff import TariffConfig
 from shedload.device import Credential, PoolTarget
 from shedload.units import Celsius, Seconds, Watts, from_kilowatts
-
-
-class PriceConfig(Section):
-    """Stands in until the price sources define theirs."""
-
-    model_config = ConfigDict(extra="allow")
-    source: str
-
-
-class TariffConfig(Section):
-    """Stands in until the tariff defines its own."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class EconomicsConfig(Section):
-    """Stands in until the economics define theirs."""
-
-    model_config = ConfigDict(extra="allow")
-
 
 DEFAULT_RAMP_FRACTION = 0.03
 """Share of the cap by which the site may rise in a minute."""
