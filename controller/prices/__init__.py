@@ -1,6 +1,6 @@
 """Price sources, one file each; a source turns what a supplier publishes into a PriceSeries.
 
-    [price] --> PriceConfig --open_source--> PriceSource --fetch(now)--> PriceSeries --merge--> what the policy reads
+[price] --> PriceConfig --open_source--> PriceSource --fetch(now)--> PriceSeries --merge--> what the policy reads
 """
 
 from datetime import datetime

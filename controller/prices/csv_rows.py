@@ -1,6 +1,6 @@
 """Reads the rows of a price file: text in, an instant and a number for each row out.
 
-    file text --csv--> cells --Layout--> Row(line, start in UTC, number)
+file text --csv--> cells --Layout--> Row(line, start in UTC, number)
 """
 
 import csv
@@ -115,7 +115,9 @@ class _Columns:
 
     def cell(self, cells: list[str], place: int, where: str) -> str:
         if place >= len(cells):
-            raise ConfigError(where, f"has {len(cells)} columns and number {place + 1} is asked for", "complete the row")
+            raise ConfigError(
+                where, f"has {len(cells)} columns and number {place + 1} is asked for", "complete the row"
+            )
         return cells[place].strip()
 
     def number(self, cells: list[str], place: int, where: str) -> float:

@@ -42,8 +42,7 @@ def slots_of(
 def _steps(rows: Sequence[Row]) -> list[int]:
     """Minutes from each row to the next."""
     return [
-        int((later.start - earlier.start).total_seconds()) // 60
-        for earlier, later in zip(rows, rows[1:], strict=False)
+        int((later.start - earlier.start).total_seconds()) // 60 for earlier, later in zip(rows, rows[1:], strict=False)
     ]
 
 
@@ -61,7 +60,9 @@ def _stated(rows: Sequence[Row], name: str, minutes: int) -> Iterator[int]:
 def _found(rows: Sequence[Row], name: str) -> Iterator[int]:
     steps = _steps(rows)
     if not steps:
-        raise ConfigError(f"{name}:{rows[0].line}", "is the only row", "set resolution_minutes: one row has no distance")
+        raise ConfigError(
+            f"{name}:{rows[0].line}", "is the only row", "set resolution_minutes: one row has no distance"
+        )
     length = min(steps[:SUSTAINED])
     for place, step in enumerate(steps):
         if step < length or (step > length and _goes_on(steps, place)):

@@ -1,8 +1,8 @@
 """Price source `fixed`: one price at all times, as in a supply contract.
 
-    [price]
-    source = "fixed"
-    price_per_kwh = 0.055
+[price]
+source = "fixed"
+price_per_kwh = 0.055
 """
 
 from datetime import datetime, timedelta

@@ -1,6 +1,6 @@
 """Joins what is known with what was just fetched: a newer fetch replaces only the instants that it covers.
 
-    stored series + fetched series --merge--> one series, swapped in as a whole
+stored series + fetched series --merge--> one series, swapped in as a whole
 """
 
 from collections.abc import Iterator

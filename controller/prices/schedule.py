@@ -118,9 +118,7 @@ class ScheduleSource:
         return PriceSeries(unroll(self._config, self._zone, midnight, midnight + HORIZON, self._currency))
 
 
-def unroll(
-    config: SchedulePrice, zone: ZoneInfo, start: datetime, end: datetime, currency: str
-) -> Iterator[PriceSlot]:
+def unroll(config: SchedulePrice, zone: ZoneInfo, start: datetime, end: datetime, currency: str) -> Iterator[PriceSlot]:
     """One slot for each span of constant price between two UTC instants; right on days of 23 and 25 hours."""
     since, price = start, _price(config, zone, start)
     for border in _borders(config, zone, start, end):
