@@ -3,6 +3,7 @@
 Used by `client`; nothing here keeps state.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,10 @@ from shedload.stratum.messages import is_int, parse_hex, parse_hex32
 
 MAX_SESSION_ID = 128
 """Characters of a session id that we would send back."""
+
+MAX_REDIRECTS = 3
+REDIRECT_WINDOW = 600.0
+"""Redirects to follow within so many seconds."""
 
 MAX_RECONNECT_WAIT = 600.0
 """Seconds; a pool that wants us away for longer is treated as asking for ten minutes."""
@@ -80,6 +85,21 @@ def judge_reconnect(params: tuple[Any, ...] | None, own_host: str, allowed_hosts
     if name in {allowed.rstrip(".").lower() for allowed in allowed_hosts}:
         return ReconnectAsked(name, number, seconds, allowed=True, why="listed by the operator")
     return ReconnectAsked(name, number, seconds, allowed=False, why="another host, not listed")
+
+
+class RedirectBudget:
+    """Counts redirects that were followed: three in ten minutes, then the pool is leading us in circles."""
+
+    def __init__(self, limit: int = MAX_REDIRECTS, window: float = REDIRECT_WINDOW) -> None:
+        self._window = window
+        self._times: deque[float] = deque(maxlen=limit)
+
+    def spend(self, now: float) -> bool:
+        """Take one redirect; False where too many were taken lately. It outlives the connections it counts."""
+        if len(self._times) == self._times.maxlen and now - self._times[0] < self._window:
+            return False
+        self._times.append(now)
+        return True
 
 
 def _session_id(subscriptions: Any) -> str | None:

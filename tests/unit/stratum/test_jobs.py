@@ -25,7 +25,13 @@ def test_branches_up_to_32(count):
 
 def test_numbers_may_be_unpadded_and_hex_upper_case():
     parsed = notify(version="2", nbits="1705AE3A", ntime="5f", coinb1="AB", clean=1)
-    assert (parsed.version, parsed.nbits, parsed.ntime, parsed.coinb1, parsed.clean) == (2, 0x1705AE3A, 0x5F, b"\xab", True)
+    assert (parsed.version, parsed.nbits, parsed.ntime, parsed.coinb1, parsed.clean) == (
+        2,
+        0x1705AE3A,
+        0x5F,
+        b"\xab",
+        True,
+    )
 
 
 def test_a_numeric_job_id_is_taken_as_text():

@@ -89,7 +89,11 @@ SHAPES = [
     ('{"id":1,"result":null,"error":[20,"Malformed Share r6"]}', RejectReason.MALFORMED, "Malformed Share r6"),
     ('{"id":1,"result":null,"error":{"code":22,"message":"dupe"}}', RejectReason.DUPLICATE, "dupe"),
     ('{"id":1,"result":null,"error":"Stale"}', RejectReason.STALE, "Stale"),
-    ('{"id":1,"result":false,"error":null,"reject-reason":"Above target"}', RejectReason.LOW_DIFFICULTY, "Above target"),
+    (
+        '{"id":1,"result":false,"error":null,"reject-reason":"Above target"}',
+        RejectReason.LOW_DIFFICULTY,
+        "Above target",
+    ),
     ('{"id":1,"result":null,"error":null}', RejectReason.OTHER, "unknown"),
     ('{"id":1,"result":false}', RejectReason.OTHER, "unknown"),
     ('{"id":1,"error":[]}', RejectReason.OTHER, "unknown"),
@@ -162,7 +166,9 @@ def test_what_we_write():
     assert [str(wire_difficulty(value)) for value in (1024.0, 2, 0.5)] == ["1024", "2", "0.5"]
 
 
-@pytest.mark.parametrize("text", ["-1234567", "0x1_0000", "+1234567", "1234567", "123456789", "１2345678", "1234567\n", 7])
+@pytest.mark.parametrize(
+    "text", ["-1234567", "0x1_0000", "+1234567", "1234567", "123456789", "１2345678", "1234567\n", 7]
+)
 def test_hex32_is_strict(text):
     with pytest.raises(ValueError, match="hex digits"):
         parse_hex32(text)

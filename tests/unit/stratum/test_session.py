@@ -2,7 +2,7 @@
 
 import pytest
 
-from shedload.stratum.session import granted_mask, judge_reconnect, parse_extranonce, parse_subscription
+from shedload.stratum.session import RedirectBudget, granted_mask, judge_reconnect, parse_extranonce, parse_subscription
 
 HOSTS = frozenset({"backup.example"})
 
@@ -34,7 +34,18 @@ def test_extranonces_of_the_field(first, size):
 
 @pytest.mark.parametrize(
     ("first", "size"),
-    [("ab" * 33, 4), ("ab" * 64, 4), ("abc", 4), (None, 4), (7, 4), ("ab", 0), ("ab", 33), ("ab", 64), ("ab", "4"), ("ab", True)],
+    [
+        ("ab" * 33, 4),
+        ("ab" * 64, 4),
+        ("abc", 4),
+        (None, 4),
+        (7, 4),
+        ("ab", 0),
+        ("ab", 33),
+        ("ab", 64),
+        ("ab", "4"),
+        ("ab", True),
+    ],
 )
 def test_extranonces_nobody_can_mine_with(first, size):
     with pytest.raises(ValueError, match="extranonce"):
@@ -91,3 +102,17 @@ def test_reconnect_goes_to_the_same_host_or_a_listed_one(params, allowed, host, 
     asked = judge_reconnect(params, "Pool.com", HOSTS)
     assert (asked.allowed, asked.host, asked.port, asked.wait) == (allowed, host, port, wait)
     assert asked.why
+
+
+def test_three_redirects_in_ten_minutes_and_no_fourth():
+    budget = RedirectBudget()
+    assert [budget.spend(now) for now in (0.0, 1.0, 2.0, 3.0, 599.9, 600.0, 600.5, 601.0)] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
