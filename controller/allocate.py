@@ -1,10 +1,10 @@
-"""Shares scarce power out: what the policy wishes, cut to the site's limit, orders and feeders, and no faster than allowed.
+"""Shares scarce power out: the policy's wishes, cut to the site's limit, orders and feeders, no faster than allowed.
 
-    Decision --share out by hashes per watt--> what should be --what is free by observation, ramps--> Decision --> secure
+    Decision --shared out by hashes per watt--> what should be --head-room, ramps--> Decision --> secure
 
-Two questions, answered one after the other. Where should the rigs end up: most hashes for the watts that there are, with
-everything that cannot be commanded counted as it is believed to draw. And what may happen now: a lowering at once; a raise
-only into head-room that is already free by observation, never into what lowerings promise.
+Two questions, answered one after the other. Where should the rigs end up: most hashes for the watts that there are,
+with everything that cannot be commanded counted as it is believed to draw. And what may happen now: a lowering at once;
+a raise only into head-room that is already free by observation, never into what lowerings promise.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,9 +38,7 @@ class AllocationSettings:
     ramp_down_per_minute: Watts | None = None  # for money; limits are kept at once
     wakes_per_cycle: int = 50
     minimum_off: float = 900.0  # plant seconds that a rig stays asleep, whatever put it to sleep
-    meter_margin: float = (
-        0.005  # share of the site's limit that a raise leaves free by the meter, whose noise is 0.1-0.5 %
-    )
+    meter_margin: float = 0.005  # share of the limit that a raise leaves free by the meter, whose noise is 0.1-0.5 %
 
     @classmethod
     def for_site(cls, cap: Watts) -> "AllocationSettings":

@@ -2,12 +2,13 @@
 
     Mode, Mode, ... --hull--> Curve --> policy (by price), allocate (by scarcity)
 
-A mode below the line between two others is never best at any price. The hull does not depend on price or hashprice: both
-only decide how far up one goes.
+A mode below the line between two others is never best at any price. The hull does not depend on price or hashprice:
+both only decide how far up one goes.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from controller.plan import RigState, RigView
 from shedload.device import Mode
@@ -76,7 +77,7 @@ def curve_of(modes: Sequence[Mode]) -> Curve:
     """The hull of at least one mode; the first is sleep."""
     hull = upper_hull(modes)
     gains = [0.0]
-    gains += [(b.hashrate - a.hashrate) / (b.power - a.power) for a, b in zip(hull, hull[1:], strict=False)]
+    gains += [(b.hashrate - a.hashrate) / (b.power - a.power) for a, b in pairwise(hull)]
     normal = next((mode for mode in modes[1:] if mode.name == NORMAL), modes[-1])
     return Curve(hull, tuple(gains), normal)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from controller.plan import Order, Reason, RigView
 from shedload.units import Watts
 
+NOTHING = Watts(0.0)
+
 SHADOW = frozenset({Reason.OBSERVE_ONLY, Reason.CANARY})
 """Obstacles of rigs that are decided for as if they obeyed, but are counted as they are."""
 
@@ -26,7 +28,7 @@ class Limits:
     site_cap: Watts | None = None
     orders: tuple[Order, ...] = ()
     feeders: Mapping[str, Watts] = field(default_factory=dict)
-    base_load: Watts = Watts(0.0)  # drawn beside the rigs, inside the site's limit
+    base_load: Watts = NOTHING  # drawn beside the rigs, inside the site's limit
     meter: Watts | None = None  # fresh reading of the site, None where there is none
 
     @property

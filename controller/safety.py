@@ -3,7 +3,7 @@
     Decision --too hot, blind, over the cap--> Decision --> Plan --> actuate
     meter sample --guard--> rigs to put to sleep now
 
-`secure` belongs to the planning cycle. `guard` is the fast loop's: it looks at one meter sample and names rigs to lower.
+`secure` belongs to the planning cycle, `guard` to the fast loop: it looks at one meter sample and names rigs to lower.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +18,12 @@ from shedload.units import Celsius, Watts
 
 STAGE = "safety"
 
+CHIP_LIMIT = Celsius(95.0)
+"""Hottest chip at which makers still let their machines run, by default; a configuration may say otherwise."""
+
+GUARD_TOLERANCE = 0.004
+"""Share above the limit that the fast loop takes for the meter's noise, which is 0.1-0.5 %."""
+
 EXPLAINED = 0.9
 """Lowerings on their way that explain this share of an excess are given their time; less, and more is lowered now."""
 
@@ -26,10 +32,9 @@ EXPLAINED = 0.9
 class SafetySettings:
     """When a rig is too hot, and when it has cooled."""
 
-    chip_temperature_limit: Celsius = Celsius(95.0)
+    chip_temperature_limit: Celsius = CHIP_LIMIT
     cooled_below: float = 10.0  # K under the limit before an overheated rig may run again
     cooling: float = 600.0  # plant seconds asleep after which a rig that then tells no temperature counts as cooled
-    guard_tolerance: float = 0.004  # share above the limit that the fast loop takes for the meter's noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ def guard(
     views: Iterable[RigView],
     pending: Mapping[RigName, Watts],
     *,
-    tolerance: float = SafetySettings.guard_tolerance,
+    tolerance: float = GUARD_TOLERANCE,
 ) -> tuple[RigName, ...]:
     """Rigs to put to sleep now because the meter is over the limit; `pending`: watts that lowerings on their way free.
 

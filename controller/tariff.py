@@ -2,8 +2,8 @@
 
     PriceSlot.price --+ adders, levy, VAT--> at the meter --losses, cooling--> at the rig --> policy
 
-What a kWh costs that the rig takes is more than the meter's price: cables and transformers lose some, and fans and pumps run
-for it. Charges that do not change with the next kWh (standing charges, demand charges) have no place here.
+A kWh that a rig takes costs more than the meter's price: cables and transformers lose some, and fans and pumps run for
+it. Charges that do not change with the next kWh (standing charges, demand charges) have no place here.
 """
 
 from dataclasses import dataclass

@@ -11,9 +11,18 @@ from pydantic import Field
 from controller.prices.csv_file import CsvPrice, CsvSource
 from controller.prices.fixed import FixedPrice, FixedSource
 from controller.prices.schedule import SchedulePrice, ScheduleSource
-from controller.prices.series import PriceSeries
+from controller.prices.series import PriceSeries, PriceSlot
 
-__all__ = ["CsvPrice", "FixedPrice", "PriceConfig", "PriceSource", "SchedulePrice", "open_source"]
+__all__ = [
+    "CsvPrice",
+    "FixedPrice",
+    "PriceConfig",
+    "PriceSeries",
+    "PriceSlot",
+    "PriceSource",
+    "SchedulePrice",
+    "open_source",
+]
 
 PriceConfig = Annotated[FixedPrice | SchedulePrice | CsvPrice, Field(discriminator="source")]
 """The [price] section of a configuration; `source` says which."""

@@ -8,8 +8,8 @@
     unit = "MWh"
     currency = "EUR"
 
-What a row means is decided in csv_rows.py; here is what an operator may set, and the source that looks at the file again
-when it has changed.
+What a row means is decided in csv_rows.py; here is what an operator may set, and the source that looks at the file
+again when it has changed.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class CsvPrice(Section):
     time_format: Text | None = None  # as for strptime; ISO 8601 where it is left out
     repeated_hour: Literal["refuse", "in_order"] = "refuse"  # local times that the autumn clock change repeats
     resolution_minutes: Annotated[int, Field(ge=1, le=1440)] | None = None  # from the rows where it is left out
-    skip_where: dict[Text, Text] = {}  # rows in which this column holds this text are no prices
+    skip_where: dict[Text, Text] = Field(default_factory=dict)  # rows with this text in this column do not count
     header: bool = True
     delimiter: Literal[",", ";", "\t", "|"] = ","
     decimal: Literal[".", ","] = "."
@@ -79,7 +79,7 @@ class CsvSource:
         self._config = config
         self._read: tuple[tuple[int, int], PriceSeries] | None = None
 
-    async def fetch(self, now: datetime) -> PriceSeries:
+    async def fetch(self, now: datetime) -> PriceSeries:  # noqa: ARG002 (a file has all its prices at once)
         """The whole file; `now` does not matter. Raises ConfigError with file and line."""
         return await asyncio.to_thread(self._fetch)
 

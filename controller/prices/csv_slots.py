@@ -2,12 +2,13 @@
 
     Row, Row, ... --> PriceSlot, PriceSlot, ...
 
-A slot lasts until the next one starts. Where the next starts later than the rows before it were apart, the rest is a gap,
-unless the new distance goes on for several rows: then the market has changed its resolution.
+A slot lasts until the next one starts. Where the next starts later than the rows before it were apart, the rest is a
+gap, unless the new distance goes on for several rows: then the market has changed its resolution.
 """
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from itertools import pairwise
 
 from controller.prices.bounds import Bounds, check_price
 from controller.prices.csv_rows import Row
@@ -41,9 +42,7 @@ def slots_of(
 
 def _steps(rows: Sequence[Row]) -> list[int]:
     """Minutes from each row to the next."""
-    return [
-        int((later.start - earlier.start).total_seconds()) // 60 for earlier, later in zip(rows, rows[1:], strict=False)
-    ]
+    return [int((later.start - earlier.start).total_seconds()) // 60 for earlier, later in pairwise(rows)]
 
 
 def _stated(rows: Sequence[Row], name: str, minutes: int) -> Iterator[int]:

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from shedload.units import PricePerKilowattHour
 
@@ -32,7 +33,7 @@ class PriceSeries:
     def __init__(self, slots: Iterable[PriceSlot] = ()) -> None:
         self._slots = tuple(sorted(slots, key=lambda slot: slot.start))
         self._starts = [slot.start for slot in self._slots]
-        for earlier, later in zip(self._slots, self._slots[1:], strict=False):
+        for earlier, later in pairwise(self._slots):
             if later.start < earlier.end:
                 raise ValueError(
                     f"slots overlap: {earlier.start.isoformat()} ends after {later.start.isoformat()} starts"

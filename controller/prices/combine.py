@@ -6,6 +6,7 @@ stored series + fetched series --merge--> one series, swapped in as a whole
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 
 from controller.prices.series import PriceSeries, PriceSlot
 
@@ -18,6 +19,8 @@ def merge(known: PriceSeries, fetched: PriceSeries, *, forget_before: datetime |
 
     Instants that only one of the two covers stay as they are, so a fetch that returns less loses nothing.
     """
+    if forget_before is None and (known is fetched or not len(known)):
+        return fetched
     pieces = _join(_pieces(known, fetched))
     if forget_before is None:
         return PriceSeries(pieces)
@@ -27,17 +30,13 @@ def merge(known: PriceSeries, fetched: PriceSeries, *, forget_before: datetime |
 def gaps(series: PriceSeries) -> tuple[tuple[datetime, datetime], ...]:
     """The spans inside a series that have no price, in order."""
     slots = tuple(series)
-    return tuple(
-        (earlier.end, later.start)
-        for earlier, later in zip(slots, slots[1:], strict=False)
-        if earlier.end < later.start
-    )
+    return tuple((earlier.end, later.start) for earlier, later in pairwise(slots) if earlier.end < later.start)
 
 
 def _pieces(known: PriceSeries, fetched: PriceSeries) -> Iterator[tuple[PriceSlot, datetime, datetime]]:
     """The winning slot of every span between two borders of either series."""
     borders = sorted({border for series in (known, fetched) for slot in series for border in (slot.start, slot.end)})
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise(borders):
         winner = _winner(known.at(start), fetched.at(start))
         if winner is not None:
             yield winner, start, end
