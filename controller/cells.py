@@ -3,7 +3,7 @@
 import ipaddress
 import re
 
-from controller.fields import NAME, has_control_characters
+from controller.fields import NAME
 
 MAX_CELL_CHARACTERS = 500
 """The longest sensible cell is a row of options."""
@@ -43,7 +43,7 @@ def text(cell: str) -> str:
     """Free text that no spreadsheet program takes for a formula."""
     if len(cell) > MAX_CELL_CHARACTERS:
         raise CellError(f"has {len(cell)} characters", f"at most {MAX_CELL_CHARACTERS} fit")
-    if not cell.isprintable() or has_control_characters(cell):
+    if not cell.isprintable():
         raise CellError("has control characters", "type it afresh")
     if cell.startswith(FORMULA):
         raise CellError("starts like a formula", "begin with a letter or digit")

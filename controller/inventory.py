@@ -15,7 +15,6 @@ from pathlib import Path
 
 from controller.cells import CellError, address, checked_options, mac, name, options, text
 from controller.config_problems import ConfigProblems
-from controller.fields import has_control_characters
 from shedload.device import Credential, RigName, RigSpec
 from shedload.errors import ConfigError
 
@@ -179,7 +178,7 @@ class _Reading:
         values[column] = value
         if column in self._known and value not in self._known[column]:
             known = sorted(self._known[column])
-            close = get_close_matches(value, known, n=1)
+            close = get_close_matches(value, known, n=1, cutoff=0.5)
             hint = f'did you mean "{close[0]}"? ' if close else ""
             self._add(place, f'{column} "{value}" is unknown', f"{hint}known: {', '.join(known[:20]) or 'none'}")
         if column in self._seen:
@@ -222,7 +221,7 @@ def _lines(path: Path) -> list[str]:
 
 def _quoted(value: str) -> str:
     shown = value if len(value) <= 60 else value[:60] + "..."
-    return ascii(shown) if has_control_characters(shown) else f'"{shown}"'
+    return f'"{shown}"' if shown.isprintable() else ascii(shown)
 
 
 def _column(raw: str, place: int) -> int:

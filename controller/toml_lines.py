@@ -4,6 +4,7 @@ Only text that tomllib has already accepted is scanned, so the scanner need not 
 """
 
 import re
+import tomllib
 
 KEY_PART = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
 DOTTED = rf"{KEY_PART}(?:[ \t]*\.[ \t]*{KEY_PART})*"
@@ -89,8 +90,5 @@ def _end_of_value(text: str, position: int) -> int:
 
 
 def _parts(dotted: str) -> Place:
-    return tuple(_unquoted(part) for part in re.findall(KEY_PART, dotted))
-
-
-def _unquoted(part: str) -> str:
-    return part[1:-1] if part[0] in "\"'" else part
+    """The parts of a dotted key, quotes and escapes taken off by the parser itself."""
+    return tuple(next(iter(tomllib.loads(f"{part} = 0"))) for part in re.findall(KEY_PART, dotted))

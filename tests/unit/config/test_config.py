@@ -16,6 +16,16 @@ from shedload.errors import ConfigError
 
 CANARY = "hunter2-canary"
 
+CSV_PRICE = """\
+[price]
+source = "csv"
+file = "p.csv"
+start_column = "t"
+price_columns = ["p"]
+unit = "MWh"
+currency = "USD"
+"""
+
 
 def test_defaults(read, tmp_path):
     config = read()
@@ -103,7 +113,7 @@ def test_pools_without_priority_keep_their_order(read):
             'shedload.toml:9: control.min_onn_s: unknown key; did you mean "min_on_s"?',
         ),
         ("power_cap_kw = 4", None),  # under [site] already: TOML itself refuses
-        ("[polling]\ninterval_s = 'fast'", "shedload.toml:9: polling.interval_s: \"fast\" is not a number"),
+        ("[polling]\ninterval_s = 'fast'", 'shedload.toml:9: polling.interval_s: "fast" is not a number'),
         ("[control]\nmin_on_s = '5 min'", "write seconds as a bare number: min_on_s = 300"),
         ("[control]\nmax_attempts = 2.5", "shedload.toml:9: control.max_attempts: 2.5 is of the wrong type"),
         ("[control]\nmax_attempts = true", "write a whole number"),
@@ -113,7 +123,7 @@ def test_pools_without_priority_keep_their_order(read):
         ("[control]\nwithout_price = 'holt'", 'did you mean "hold"? choices: hold, run, sleep'),
         ("[control]\ninterval_s = 5\nallocate_interval_s = 9", "shedload.toml:10: control.allocate_interval_s"),
         ("[polling]\ninterval_s = 100", "stale_after_s"),
-        ("[groups.a]\ncontrol = 'AUTO'", 'shedload.toml:9: groups.a.control: "AUTO" is not a choice; did you mean "auto"?'),
+        ("[groups.a]\ncontrol = 'AUTO'", 'shedload.toml:9: groups.a.control: "AUTO" is not a choice; did you mean'),
         ("[groups.'a b']", "groups.a b: "),
         ("[groups.a]\nfeeder = 'f1'\n[feeders.f2]\ncap_kw = 1", 'feeder "f1" is not configured; did you mean "f2"?'),
         ("[feeders.f]\ncap_kw = -3", "-3 is out of range; must be above 0 kilowatts"),
@@ -131,7 +141,7 @@ def test_pools_without_priority_keep_their_order(read):
         ("[[pools]]\nurl = 'stratum+tcp://a:99999'\nuser = 'u'", "is not an address"),
         ("[[pools]]\nurl = 'stratum+tcp://a:1'\nuser = 'u,v'", "comma"),
         ("[[pools]]\nurl = 'stratum+tcp://a:1'\nuser = 'u\\nv'", None),
-        ("[[pools]]\nurl = \"stratum+tcp://a:1\"\nuser = \"u\\nv\"", "has control characters"),
+        ('[[pools]]\nurl = "stratum+tcp://a:1"\nuser = "u\\nv"', "has control characters"),
         (
             "[[pools]]\nurl = 'stratum+tcp://a:1'\nuser = 'u'\n[[pools]]\nurl = 'stratum+tcp://a:1'\nuser = 'u'",
             "shedload.toml:12: pools[2].url: repeats pool 1",
@@ -147,8 +157,7 @@ def test_pools_without_priority_keep_their_order(read):
         ("[price]\nsource = 'entsoe'", "choices: fixed, schedule, csv"),
         ("[price]\nsource = 'fixed'\nprice_per_kwh = '5 ct'", "shedload.toml:10: price.price_per_kwh"),
         ("[price]\nsource = 'fixed'\nprice_per_kwh = 0.05\ncurrency = 'EUR'", "shedload.toml:8: price: "),
-        ("[price]\nsource = 'csv'\nfile = 'p.csv'\nstart_column = 't'\nprice_columns = ['p']\nunit = 'MWh'\n"
-         "currency = 'USD'", "p.csv: there is no such file"),
+        (CSV_PRICE, "p.csv: there is no such file"),
         ("[tariff]\nvat_percent = '19%'", "write percent as a bare number: vat_percent = 19"),
         ("[economics]", "hashprice_per_ph_day: is missing"),
     ],
