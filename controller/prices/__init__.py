@@ -1,6 +1,8 @@
 """Price sources, one file each; a source turns what a supplier publishes into a PriceSeries.
 
-[price] --> PriceConfig --open_source--> PriceSource --fetch(now)--> PriceSeries --merge--> what the policy reads
+    [price] --> PriceConfig --open_source--> PriceSource --fetch(now)--> PriceSeries --merge--> policy
+
+Prices are money per kWh in the site's currency, whatever the supplier's unit is.
 """
 
 from datetime import datetime
