@@ -15,7 +15,7 @@ from typing import Any
 from shedload.bitcoin.header import Header, swap_words
 from shedload.bitcoin.merkle import root_from_branches
 from shedload.bitcoin.target import Difficulty, target_of_difficulty, target_of_nbits
-from shedload.stratum.messages import is_int, parse_hex, parse_hex32
+from shedload.stratum.messages import encode_notification, is_int, parse_hex, parse_hex32
 
 MAX_JOB_ID = 128
 """Characters; pools use up to about 40, and a submit must fit into 1000 bytes."""
@@ -152,6 +152,11 @@ def parse_notify(params: Sequence[Any] | None) -> Notify:
         raise ValueError(f"coinbase of {len(notify.coinb1)} + {len(notify.coinb2)} bytes")
     target_of_nbits(notify.nbits)
     return notify
+
+
+def encode_notify(notify: Notify) -> bytes:
+    """Build the line that carries it; the same for every rig."""
+    return encode_notification("mining.notify", notify.params())
 
 
 class JobTable:

@@ -28,7 +28,7 @@ from shedload.stratum.events import (
     ShareJudged,
     Subscribed,
 )
-from shedload.stratum.jobs import VERSION_ROLLING_MASK, Job, JobTable, Notify
+from shedload.stratum.jobs import VERSION_ROLLING_MASK, Job, JobTable, Notify, encode_notify
 from shedload.stratum.lines import FROM_RIG_LIMIT, FROM_STRANGER_LIMIT, clean_text
 from shedload.stratum.messages import (
     Message,
@@ -162,10 +162,11 @@ class StratumServer(Endpoint[ServerEvent]):
             self.version_mask = agreed
             self._send(encode_notification("mining.set_version_mask", [f"{agreed:08x}"]))
 
-    def send_job(self, notify: Notify, now: float) -> Job:
+    def send_job(self, notify: Notify, now: float, line: bytes | None = None) -> Job:
         """Send work, with the difficulty and extranonce that became due; return the job as the rig has it.
 
         Bits of the notify's version inside the rig's mask are cleared: miners disagree on what they would mean.
+        `line` is the same notify encoded once by `encode_notify` for many rigs; not used where bits must be cleared.
         """
         assert self.allotment is not None, "not subscribed"
         if self.difficulty != self._difficulty_sent:
@@ -175,13 +176,14 @@ class StratumServer(Endpoint[ServerEvent]):
             params = [self.allotment.extranonce1.hex(), self.allotment.extranonce2_size]
             self._send(encode_notification("mining.set_extranonce", params))
             self._extranonce_due = False
-        notify = replace(notify, version=notify.version & ~self.version_mask)
+        if notify.version & self.version_mask:
+            notify, line = replace(notify, version=notify.version & ~self.version_mask), None
         self._serial += 1
         first, size = self.allotment.extranonce1, self.allotment.extranonce2_size
         job = Job(self._serial, notify, first, size, self.difficulty, self.version_mask)
         if self.jobs.add(job):
             self._clean_at = now
-        self._send(encode_notification("mining.notify", notify.params()))
+        self._send(line or encode_notify(notify))
         return job
 
     def send_reconnect(self, host: str = "", port: int | None = None, wait: int = 0) -> None:

@@ -16,6 +16,7 @@ from shedload.stratum.events import (
     ShareJudged,
     Subscribed,
 )
+from shedload.stratum.jobs import encode_notify
 from shedload.stratum.server import MAX_IN_FLIGHT, MAX_WORKERS, StratumServer
 from shedload.stratum.shares import Verdict
 from tests.support.stratum import MASK, line, notification, notify, sent, session_server, solutions
@@ -176,6 +177,17 @@ def test_version_bits_inside_the_mask_are_cleared_before_they_go_out():
     job = server.send_job(notify(version="20006004"), 0.0)
     assert sent(server)[0]["params"][5] == "20000004"
     assert job.rollable == MASK
+
+
+def test_a_line_encoded_once_serves_every_rig_that_needs_no_bits_cleared():
+    plain, rolling = session_server(), rolling_server()
+    call(plain, 1, "mining.subscribe")
+    call(plain, 2, "mining.authorize", "rig.2", "x")
+    work = notify(job_id="b", version="20002000")
+    for server in (plain, rolling):
+        server.send_job(work, 0.0, encode_notify(work))
+    assert sent(plain)[-1]["params"] == work.params()
+    assert sent(rolling)[-1]["params"][5] == "20000000"
 
 
 def test_a_new_mask_is_sent_at_once_and_old_bits_stay_good():
