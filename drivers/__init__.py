@@ -1,6 +1,6 @@
 """Drivers: one module per machine family. A driver knows its machine, no price and no pool.
 
-    inventory row --driver name--> load() --module--> open(spec, io) --> Rig
+inventory row --driver name--> load() --module--> open(spec, io) --> Rig
 """
 
 import importlib
@@ -44,14 +44,14 @@ def load(name: str) -> DriverModule:
             f"is written for version {version} of the driver border, this shedload has {API_VERSION}",
             "install a matching version of the driver",
         )
-    return cast(DriverModule, module)
+    return cast("DriverModule", module)
 
 
 def _find(name: str) -> ModuleType:
     if name in _built_in():
         return importlib.import_module(f"drivers.{name}")
     for entry in entry_points(group=ENTRY_POINTS, name=name):
-        return cast(ModuleType, entry.load())
+        return cast("ModuleType", entry.load())
     raise ConfigError(f"driver {name!r}", "is not known", f"use one of: {', '.join(names())}")
 
 

@@ -1,6 +1,6 @@
-"""What drivers share and the daemon owns: the web session, the clock for deadlines and ages, the opener of serial lines.
+"""What drivers share and the daemon owns: the web session, the clock for ages, the opener of serial lines.
 
-    daemon --async with Io()--> driver.open(spec, io) --> rig
+daemon --async with Io()--> driver.open(spec, io) --> rig
 """
 
 import time
@@ -11,9 +11,9 @@ from typing import Any, Self
 import aiohttp
 
 CONNECTIONS_PER_HOST = 2
-"""Each CGI run is a process on a slow ARM board; a rig's lane asks one thing at a time, the second covers a re-login."""
+"""Each CGI run is a process on a slow ARM board; a lane asks one thing at a time, the second covers a new login."""
 KEEP_ALIVE_S = 75.0
-"""Longer than the slowest cadence of a driver that polls the web (60 s), so that a connection survives until its next use."""
+"""Longer than the slowest cadence at which a driver polls the web (60 s), so that a connection lives to its next use."""
 
 
 def network_connector() -> aiohttp.BaseConnector:

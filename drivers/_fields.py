@@ -1,0 +1,20 @@
+"""Readers for fields of replies, on top of the tolerant ones of the kernel."""
+
+from shedload.cgminer.values import number, word
+
+LONGEST_TEXT = 100
+"""Characters of a name, serial or version that are kept; a rig that says more is cut."""
+
+
+def whole(told: object) -> int | None:
+    """A count, or None."""
+    if type(told) is int:
+        return told
+    value = number(told)
+    return None if value is None else int(value)
+
+
+def text(told: object) -> str | None:
+    """A word of bounded length, or None where the rig says nothing or "unknown"."""
+    found = word(told)
+    return None if found is None else found[:LONGEST_TEXT]
