@@ -99,9 +99,7 @@ class Store:
                 journal.close()
             raise
         journal, remembered = opened[0]
-        store = cls(journal, remembered, clock, executor)
-        store._note_opening()
-        return store
+        return cls(journal, remembered, clock, executor)
 
     @property
     def unsettled(self) -> tuple[CommandRecord, ...]:
@@ -340,12 +338,6 @@ class Store:
         except sqlite3.Error as error:
             raise StoreError(f"{self._journal.path}: cannot be read: {error}") from None
 
-    def _note_opening(self) -> None:
-        if self._journal.created and self._journal.damaged_before:
-            self.note("journal_begun_anew", self._journal.path.name, f"beside {self._journal.damaged_before[-1]}")
-        elif self._journal.unclean:
-            self.note("unclean_stop", self._journal.path.name, f"{len(self.unsettled)} commands without an outcome")
-
 
 def facts_as_json(facts: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, str]:
     """Facts as they are stored. Raises StoreError when there are too many, ValueError and TypeError for values."""
@@ -363,11 +355,22 @@ def _open(folder: Path, now: datetime) -> tuple[Journal, Remembered]:
     try:
         journal.connection.execute("BEGIN IMMEDIATE")
         remembered = store_rows.load(journal.connection, now)
+        _note_opening(journal, remembered, now)
         journal.connection.execute("COMMIT")
     except sqlite3.Error as error:
         journal.abandon()
         raise StoreError(f"{journal.path}: cannot be used: {error}") from None
     return journal, remembered
+
+
+def _note_opening(journal: Journal, remembered: Remembered, now: datetime) -> None:
+    name = journal.path.name
+    if journal.created and journal.damaged_before:
+        detail = f"beside {journal.damaged_before[-1]}"
+        store_rows.insert_event(journal.connection, "journal_begun_anew", name, detail, now)
+    elif journal.unclean:
+        detail = f"{len(remembered.unsettled)} commands without an outcome"
+        store_rows.insert_event(journal.connection, "unclean_stop", name, detail, now)
 
 
 def _succeed(write: _Write, result: Any) -> None:
