@@ -4,6 +4,7 @@ file text --csv--> cells --Layout--> Row(line, start in UTC, number)
 """
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from shedload.errors import ConfigError
 MAX_ROWS = 1_200_000
 """Ten years of five-minute prices are 1,051,200 rows."""
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?")
+FIRST_YEAR, LAST_YEAR = 1990, 2200
+"""No electricity exchange is older than the first; beyond the last, calendar arithmetic ends before it is of use."""
+
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def read_rows(text: str, name: str, layout: Layout) -> Iterator[Row]:
 
 def _lines(text: str, name: str, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not blank, with their line numbers."""
-    reader = csv.reader(text.splitlines(), delimiter=layout.delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter, strict=True)
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
@@ -115,9 +119,7 @@ class _Columns:
 
     def cell(self, cells: list[str], place: int, where: str) -> str:
         if place >= len(cells):
-            raise ConfigError(
-                where, f"has {len(cells)} columns and number {place + 1} is asked for", "complete the row"
-            )
+            raise ConfigError(where, f"has only {len(cells)} columns, not {place + 1}", "complete the row")
         return cells[place].strip()
 
     def number(self, cells: list[str], place: int, where: str) -> float:
@@ -152,11 +154,15 @@ class _Clock:
     def _parse(self, text: str, where: str) -> datetime:
         try:
             if self._format is None:
-                return datetime.fromisoformat(text)
-            return datetime.strptime(text, self._format)  # noqa: DTZ007 (a naive time gets the file's zone)
+                wall = datetime.fromisoformat(text)
+            else:
+                wall = datetime.strptime(text, self._format)  # noqa: DTZ007 (a naive time gets the file's zone)
         except (ValueError, OverflowError):
             remedy = "write it as 2026-10-25T13:00Z, or set time_format" if self._format is None else "see time_format"
             raise ConfigError(where, f'"{text[:40]}" is not a time', remedy) from None
+        if not FIRST_YEAR <= wall.year <= LAST_YEAR:
+            raise ConfigError(where, f"{text[:40]} is in the year {wall.year}", "look at the column and time_format")
+        return wall
 
     def _local(self, wall: datetime, text: str, where: str, after: datetime | None) -> datetime:
         if self._zone is None:
