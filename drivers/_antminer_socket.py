@@ -43,6 +43,7 @@ class _Keys(NamedTuple):
     chip: str
     pcb_single: str
     chip_single: str
+    frequency_average: str
     usual: Callable[[Mapping[str, Any]], tuple[Any, ...]]
 
 
@@ -50,7 +51,7 @@ def _keys(n: int) -> _Keys:
     names = [
         f"{name}{n}" for name in ("chain_acn", "chain_rate", "chain_acs", "freq", "chain_hw", "temp_pcb", "temp_chip")
     ]
-    return _Keys(n, *names, f"temp{n}", f"temp2_{n}", itemgetter(*names))  # type: ignore[call-arg, arg-type]
+    return _Keys(n, *names, f"temp{n}", f"temp2_{n}", f"freq_avg{n}", itemgetter(*names))  # type: ignore[call-arg, arg-type]
 
 
 _BOARDS = tuple(_keys(n) for n in range(1, HIGHEST_BOARD + 1))
@@ -126,7 +127,7 @@ def _usual_boards(present: list[_Keys], data: Mapping[str, Any], scale: float, s
     Column by column instead of board by board. All dash lists become one JSON text, "[[73.0,45.0],[78.0,50.0]]": one
     strict parse is faster than splitting each of them, and refuses signs, fractions and blanks by itself.
     """
-    chips, rates, states, clocks, errors, pcbs, cores = zip(*[keys[10](data) for keys in present], strict=True)
+    chips, rates, states, clocks, errors, pcbs, cores = zip(*[keys[11](data) for keys in present], strict=True)
     tops = [*map(max, orjson.loads(f"[[{'.0],['.join(pcbs + cores).replace('-', '.0,')}.0]]"))]
     hashrates = [float(rate) * scale for rate in rates]
     working = [state.count("o") for state in states]
@@ -163,7 +164,9 @@ def _usual_boards(present: list[_Keys], data: Mapping[str, Any], scale: float, s
 
 def _odd_board(keys: _Keys, get: Callable[[str], Any], scale: float) -> BoardReading:
     """A board whose members are missing, empty, text instead of numbers, or colder than zero."""
-    megahertz, state = number(get(keys.frequency)), get(keys.state)
+    state, megahertz = get(keys.state), number(get(keys.frequency))
+    if megahertz is None:
+        megahertz = number(get(keys.frequency_average))  # the older generations
     return BoardReading(
         keys.number,
         _rate(get(keys.rate), scale),

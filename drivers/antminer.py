@@ -33,14 +33,16 @@ FACTORY = Credential("root", "root")
 """What Bitmain delivers; used only where the inventory names no credential, and never beside one."""
 SOCKET_S = 4.0
 """Deadline of one question to the socket: one thread serves all clients of a rig, one after another."""
-SOCKET_PAUSE_S = 30.0
-"""After the socket refused or denied us the web is asked at once for this long; the API comes back within a minute."""
+SOCKET_PAUSE_S = 60.0
+"""A socket that denies us or lets us wait is left alone for this long and the web asked at once."""
+SLOW_REFUSAL_S = 1.0
+"""A refusal that comes at once costs nothing: the socket is tried at each reading then, since only it tells all."""
 LEVELS = (10, 120)
 """Percent. Steps on offer differ by model; the rig itself refuses the ones it has not."""
 
 
 def open(spec: RigSpec, io: Io) -> "Antminer":  # noqa: A001 - the border's name for it
-    """Make the rig. Options: web_port, aux_port (6060), text_modes ("true" where modes must be text)."""
+    """Make the rig. Options: rpc_port, web_port, aux_port (6060), text_modes ("true" where modes must be text)."""
     return Antminer(spec, io)
 
 
@@ -59,7 +61,7 @@ class Antminer:
             raise ConfigError(f"credential of {spec.name}", "a user name has no colon", "use the name of the web login")
         self._spec = spec
         self._mono = io.mono
-        self._socket = endpoint(spec.address, DEFAULT_PORT)
+        self._socket = endpoint(spec.address, port_option(spec.options, "rpc_port", DEFAULT_PORT))
         host = self._socket.host
         web = Endpoint(host, port_option(spec.options, "web_port", WEB_PORT))
         auxiliary = Endpoint(host, port_option(spec.options, "aux_port", AUXILIARY_PORT))
@@ -170,18 +172,21 @@ class Antminer:
                 return await self._by_web()
             except RigError:
                 self._socket_down_until = float("-inf")
+        asked = self._mono()
         try:
             return await self._by_socket()
         except (Unreachable, Unauthorized, Unsupported) as error:
-            return await self._by_web_instead(error)
+            costly = isinstance(error, Refused) or self._mono() - asked > SLOW_REFUSAL_S
+            return await self._by_web_instead(error, pause=costly)
 
-    async def _by_web_instead(self, error: RigError) -> tuple[Sample, tuple[PoolReading, ...] | None]:
+    async def _by_web_instead(self, error: RigError, *, pause: bool) -> tuple[Sample, tuple[PoolReading, ...] | None]:
         """The web where the socket is closed; what the socket said where the web is closed too."""
         try:
             found = await self._by_web()
         except RigError:
             raise error from None
-        self._socket_down_until = self._mono() + SOCKET_PAUSE_S
+        if pause:
+            self._socket_down_until = self._mono() + SOCKET_PAUSE_S
         return found
 
     async def _by_socket(self) -> tuple[Sample, tuple[PoolReading, ...] | None]:

@@ -13,7 +13,7 @@ import aiohttp
 CONNECTIONS_PER_HOST = 2
 """Each CGI run is a process on a slow ARM board; a lane asks one thing at a time, the second covers a new login."""
 KEEP_ALIVE_S = 75.0
-"""Longer than the slowest cadence at which a driver polls the web (60 s), so that a connection lives to its next use."""
+"""Longer than the slowest cadence at which a driver polls the web (60 s): a connection lives to its next use."""
 
 
 def network_connector() -> aiohttp.BaseConnector:
