@@ -11,7 +11,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -34,6 +34,8 @@ FIRM = frozenset(
     }
 )
 """Reasons that win over money: no canary holds them back, and a contested rig is commanded again."""
+MODE_BEFORE_SLEEP = "mode_before_sleep/"
+"""Prefix of the fact that tells in which mode a rig ran before it was sent to sleep."""
 MAX_VERDICTS = 100_000
 """Verdicts waiting for the disk; when it hangs longer than this lasts, the oldest are dropped and counted."""
 
@@ -60,6 +62,10 @@ class Journal(Protocol):
 
     async def settle(self, verdicts: Sequence[Verdict]) -> None:
         """Write down what became of commands. Raises StoreError."""
+        ...
+
+    async def remember(self, facts: Mapping[str, Any]) -> None:
+        """Write small facts. Raises StoreError."""
         ...
 
     async def prove(self, group: str) -> None:
@@ -120,6 +126,7 @@ class Actuator:
         self._local_numbers = itertools.count(-1, -1)  # for lowering commands while the disk takes nothing
         self._verdicts: list[Verdict] = []
         self._proven: list[str] = []
+        self._modes_stored: dict[str, str] = {}
         self._written = asyncio.Event()
         self.journal_failing = False
         self.states: Counter[tuple[str, CommandState]] = Counter()
@@ -251,6 +258,7 @@ class Actuator:
             for move in moves
         ]
         try:
+            await self._remember_modes(moves)
             numbers: list[int | None] = list(await self._journal.intend(intents))
         except StoreError as error:
             self._fail(error)
@@ -258,6 +266,18 @@ class Actuator:
             return [next(self._local_numbers) if move.lowering else None for move in moves]
         self.journal_failing = False
         return numbers
+
+    async def _remember_modes(self, moves: Sequence[Move]) -> None:
+        """Firmware forgets the mode it slept from; the store does not."""
+        facts = {
+            MODE_BEFORE_SLEEP + move.view.name: self._farm.records[move.view.name].mode
+            for move in moves
+            if move.mode.name == SLEEP
+        }
+        new = {key: mode for key, mode in facts.items() if self._modes_stored.get(key) != mode}
+        if new:
+            await self._journal.remember(new)
+            self._modes_stored.update(new)
 
     def _send(self, move: Move, number: int) -> None:
         assert self._host is not None

@@ -130,6 +130,11 @@ class Farm:
             else:
                 self._take(record, observation.telemetry, observation, plant)
 
+    def restore_mode(self, rig: RigName, mode: str) -> None:
+        """Remember the mode that a rig ran in before it was sent to sleep; many firmwares forget it."""
+        if rig in self._records:
+            self._records[rig].mode = mode
+
     def waking(self, rig: RigName) -> None:
         """Count a rig as awake from the moment a wake is sent, so that an unreachable one is never counted too low."""
         self._records[rig].awake = True

@@ -2,12 +2,13 @@
 
 import asyncio
 import random
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from controller.clock import Clock
-from controller.prices import PriceSource, merge
+from controller.prices import PriceSource
+from controller.prices.merge import merge
 from controller.prices.series import PriceSeries, PriceSlot
 from shedload.errors import ShedloadError
 
@@ -16,6 +17,8 @@ ASK_EVERY = 300.0
 RETRY_FIRST, RETRY_MAX = 5.0, 120.0
 """Mono seconds before asking again after a failure: doubled from the first to the longest, with jitter."""
 FETCH_DEADLINE = 60.0
+KEPT = timedelta(days=2)
+"""How long slots that are over are kept, for displays and questions about yesterday."""
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +29,6 @@ class PriceFeed:
     def __init__(self, source: PriceSource, clock: Clock) -> None:
         self._source = source
         self._clock = clock
-        self._changed = asyncio.Event()
         self.series = PriceSeries()
         self.failures = 0
         self.last_failure = ""
@@ -38,8 +40,10 @@ class PriceFeed:
 
     def take(self, newer: PriceSeries) -> None:
         """Merge slots that came in; they replace only the instants they cover."""
-        self.series = merge(self.series, newer)
-        self.fetched = self._clock.wall()
+        now = self._clock.wall()
+        self.fetched = now
+        if tuple(newer) != tuple(self.series):
+            self.series = merge(self.series, newer, forget_before=now - KEPT)
 
     async def refresh(self) -> None:
         """Ask the source once. Raises ShedloadError."""

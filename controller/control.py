@@ -1,0 +1,269 @@
+"""Three loops over one actuator: the planner follows the price, the allocator the limits, the guard the meter.
+
+    farm, prices, economics --planner (on a new price slot, else every interval)--> wishes
+    wishes, cap, orders, feeders --allocator (every few seconds)--> safety --> plan --> actuator
+    meter --guard (with each reading)--> the allocator at once, and only to lower
+
+Each cycle starts from what the rigs say, so a crash or a lost command heals in the next one.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from controller.actuate import Actuator, Move
+from controller.allocate import AllocationMemory, AllocationSettings, allocate, remember, site_target
+from controller.clock import Clock
+from controller.curve import Curves
+from controller.economics import Economics
+from controller.farm import Farm
+from controller.feed import PriceFeed
+from controller.ledger import Interval, Ledger
+from controller.limits import Limits, believed_power
+from controller.meter import MeterReading, SiteMeter
+from controller.plan import Decision, Order, Plan, RigState, RigView
+from controller.policy import PolicyMemory, PolicySettings, strike, wish
+from controller.prices.series import PriceSlot
+from controller.safety import Conditions, SafetySettings, guard, overheated, secure
+from controller.tariff import Tariff
+from shedload.device import RigName
+from shedload.units import HashesPerSecond, Watts
+
+FIRST_PASS_DEADLINE = 120.0
+"""Mono seconds after which the first pass counts as over even if a rig was never tried: nothing waits for ever."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSettings:
+    """What the loops need to know of the site; mono seconds for cadences."""
+
+    power_cap: Watts
+    base_load: Watts
+    feeders: Mapping[str, Watts]
+    planner_interval: float = 15.0
+    allocator_interval: float = 5.0
+    has_meter: bool = False
+
+
+class Controller:
+    """Decides. All that it needs is handed in; what it concludes stands in its attributes for metrics and API."""
+
+    def __init__(
+        self,
+        *,
+        site: SiteSettings,
+        farm: Farm,
+        actuator: Actuator,
+        feed: PriceFeed,
+        meter: SiteMeter,
+        clock: Clock,
+        economics: Economics | None,
+        tariff: Tariff,
+        policy: PolicySettings,
+        allocation: AllocationSettings,
+        safety: SafetySettings,
+        ledger: Ledger,
+    ) -> None:
+        self.site = site
+        self.economics = economics
+        self.tariff = tariff
+        self.ledger = ledger
+        self.orders: tuple[Order, ...] = ()
+        self.plan: Plan | None = None
+        self.views: Mapping[RigName, RigView] = {}
+        self.ready = False
+        self.cycles = 0
+        self.last_cycle: float | None = None  # Clock.mono()
+        self.cycle_seconds = 0.0
+        self.guard_alarms = 0
+        self._farm = farm
+        self._actuator = actuator
+        self._feed = feed
+        self._meter = meter
+        self._clock = clock
+        self._policy = policy
+        self._allocation = allocation
+        self._safety = safety
+        self._started = clock.mono()
+        self._ticked = clock.plant()
+        self._wishes: dict[RigName, Decision] = {}
+        self._wished_at: float | None = None
+        self._wished_slot: PriceSlot | None = None
+        self._policy_memory = PolicyMemory()
+        self._allocation_memory = AllocationMemory()
+        self._overheated: frozenset[RigName] = frozenset()
+        self._hurry = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
+        meter.listen(self._guard)
+
+    @property
+    def limits(self) -> Limits:
+        """Everything that bounds the site now."""
+        return Limits(
+            site_cap=self.site.power_cap,
+            orders=self.orders,
+            feeders=self.site.feeders,
+            base_load=self.site.base_load,
+            meter=self._meter.power,
+        )
+
+    @property
+    def price(self) -> PriceSlot | None:
+        """The price slot in force."""
+        return self._feed.at(self._clock.wall())
+
+    def hurry(self) -> None:
+        """Run the next cycle at once."""
+        self._hurry.set()
+
+    def set_orders(self, orders: tuple[Order, ...]) -> None:
+        """Take the operators' orders that are in force."""
+        self.orders = orders
+        self.hurry()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each cycle; it must return at once."""
+        self._listeners.append(listener)
+
+    async def run(self) -> None:
+        """Run cycles until cancelled."""
+        while True:
+            await self.cycle()
+            for listener in self._listeners:
+                listener()
+            self._hurry.clear()
+            try:
+                async with asyncio.timeout(self.site.allocator_interval):
+                    await self._hurry.wait()
+            except TimeoutError:
+                continue
+
+    async def cycle(self) -> int:
+        """One look, one plan, what it needs sent; returns the number of commands."""
+        began = self._clock.mono()
+        views = self._farm.views(self._actuator.obstacles())
+        self.views = {view.name: view for view in views}
+        curves = Curves()
+        self._wish(views, curves)
+        plan = self._decide(views, curves)
+        self.plan = plan
+        self._keep_books(views)
+        sent = await self._actuator.carry_out(plan, self.views, allows=self._still_allowed)
+        self.cycles += 1
+        self.last_cycle = self._clock.mono()
+        self.cycle_seconds = self.last_cycle - began
+        return sent
+
+    def _wish(self, views: tuple[RigView, ...], curves: Curves) -> None:
+        """Ask the policy when the price changed or the planner's interval is over."""
+        now, slot = self._clock.mono(), self.price
+        due = self._wished_at is None or now - self._wished_at >= self.site.planner_interval
+        if not due and slot == self._wished_slot and self._wishes.keys() == self.views.keys():
+            return
+        self._wishes, self._policy_memory = wish(
+            views,
+            slot,
+            self.economics,
+            self.tariff,
+            self._policy_memory,
+            plant_now=self._clock.plant(),
+            settings=self._policy,
+            curves=curves,
+        )
+        self._wished_at, self._wished_slot = now, slot
+
+    def _decide(self, views: tuple[RigView, ...], curves: Curves) -> Plan:
+        plant, limits = self._clock.plant(), self.limits
+        decisions, memory = allocate(
+            self._wishes,
+            views,
+            limits,
+            self._allocation_memory,
+            plant_now=plant,
+            settings=self._allocation,
+            curves=curves,
+        )
+        decisions = secure(decisions, views, self._conditions(plant, limits), self._safety)
+        self._overheated = overheated(decisions)
+        self._allocation_memory = remember(memory, decisions, views)
+        slot, tightest = self.price, limits.site
+        return Plan(
+            decided=self._clock.wall(),
+            decisions=decisions,
+            site_target=site_target(decisions, views, self.site.base_load),
+            site_limit=tightest.power if tightest is not None else None,
+            limit_reason=tightest.reason if tightest is not None else None,
+            price=slot.price if slot is not None else None,
+            strike=strike(views, self.economics, self.tariff),
+        )
+
+    def _conditions(self, plant: float, limits: Limits) -> Conditions:
+        self.ready = self.ready or self._farm.complete() or self._clock.mono() - self._started > FIRST_PASS_DEADLINE
+        return Conditions(
+            plant_now=plant,
+            ready=self.ready,
+            store_failing=self._actuator.journal_failing,
+            meter_expected=self.site.has_meter,
+            meter=self._meter.power,
+            limit=limits.site,
+            lowering=frozenset(self._actuator.pending_lowering()),
+            standing=self._allocation_memory.modes,
+            overheated=self._overheated,
+        )
+
+    def _still_allowed(self, move: Move) -> bool:
+        """Ask once more just before a raise is sent: there is room for it, and the meter still speaks."""
+        limit = self.limits.site
+        if self._actuator.journal_failing or (self.site.has_meter and self._meter.power is None):
+            return False
+        if limit is None:
+            return True
+        present = self.site_power
+        return present is not None and present + move.mode.power - believed_power(move.view) <= limit.power
+
+    @property
+    def site_power(self) -> Watts | None:
+        """The meter while it is fresh, else the believed sum of the rigs and the base load."""
+        return self._meter.power if self._meter.power is not None else self.estimated_power
+
+    @property
+    def estimated_power(self) -> Watts:
+        """What rigs and base load are believed to draw."""
+        return Watts(sum(believed_power(view) for view in self.views.values()) + self.site.base_load)
+
+    def _guard(self, reading: MeterReading) -> None:
+        """Start a cycle at once when lowerings on their way do not explain an excess; it sheds the rest."""
+        limit = self.limits.site
+        if limit is None or reading.power <= limit.power:
+            return
+        pending = {
+            name: Watts(believed_power(view) - view.modes[0].power)
+            for name in self._actuator.pending_lowering()
+            if (view := self.views.get(name)) is not None and view.modes
+        }
+        if guard(reading.power, limit.power, self.views.values(), pending):
+            self.guard_alarms += 1
+            self.hurry()
+
+    def _keep_books(self, views: tuple[RigView, ...]) -> None:
+        plant = self._clock.plant()
+        seconds, self._ticked = plant - self._ticked, plant
+        slot = self.price
+        awake = [view for view in views if view.state not in (RigState.UNKNOWN, RigState.OFFLINE)]
+        rates = [view.telemetry.hashrate for view in awake if view.telemetry is not None]
+        normal = [view.modes[-1] for view in awake if view.modes]
+        self.ledger = self.ledger.with_interval(
+            Interval(
+                seconds=seconds,
+                power=self.site_power if self.cycles else None,
+                hashrate=HashesPerSecond(sum(rate for rate in rates if rate is not None)) if rates else None,
+                price=self.tariff.at_meter(slot.price) if slot is not None else None,
+                earned_per_hash=self.economics.per_hash / 3600.0 if self.economics is not None else None,
+                always_on_power=Watts(sum(mode.power for mode in normal) + self.site.base_load),
+                always_on_hashrate=HashesPerSecond(sum(mode.hashrate for mode in normal)),
+            )
+        )

@@ -1,0 +1,371 @@
+"""Builds the daemon, wires it, runs it in one task group and stops it in reverse. Reads from top to bottom.
+
+The only place that imports drivers and, with the few that own connections, the only one that makes long-lived tasks.
+"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import secrets
+import ssl
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+import drivers
+from controller.actuate import MODE_BEFORE_SLEEP, ActuateSettings, Actuator
+from controller.allocate import AllocationSettings
+from controller.api import Api
+from controller.clock import Clock
+from controller.config import Config, Installation
+from controller.control import Controller, SiteSettings
+from controller.farm import Farm, Member
+from controller.feed import PriceFeed
+from controller.host import Outcome
+from controller.inventory import Slot
+from controller.ledger import Ledger
+from controller.local_host import LocalHost
+from controller.meter import SiteMeter
+from controller.metrics import Metrics
+from controller.mqtt import MqttLink
+from controller.notify import Notifier
+from controller.plan import Control, RigState
+from controller.policy import PolicySettings
+from controller.poll import PollSettings
+from controller.prices import PriceSource, open_source
+from controller.prices.series import PriceSeries
+from controller.safety import SafetySettings
+from controller.settings import HttpMeter, MqttMeter, NoMeter
+from controller.status import Site, site_status
+from controller.store import StorePort
+from controller.stratum.connection import PoolAddress
+from controller.stratum.dispatch import Dispatch
+from controller.stratum.upstream import Upstream
+from controller.track import CommandState, TrackSettings, Verdict
+from drivers.io import Io
+from drivers.meter_http import open_meter
+from shedload.device import Observation, Rig, RigName
+from shedload.errors import RigError, StoreError
+
+LEDGER = "ledger"
+HOUSEKEEPING = 5.0
+"""Seconds between two rounds of small chores."""
+LAG_PROBE = 0.5
+WARM_AFTER = 60.0
+"""Seconds after which what exists is taken for permanent and kept out of the garbage collector's way."""
+MAX_AGE_WITHOUT_METER = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How this run differs from what the file says."""
+
+    observe: bool = False  # command nothing, whatever file and store say
+    simulated: bool = False  # every screen says so
+
+
+class Daemon:
+    """Everything that one site needs, built and not yet running."""
+
+    def __init__(self, installation: Installation, store: StorePort, io: Io, clock: Clock, options: Options) -> None:
+        config = installation.config
+        self._config = config
+        self._store = store
+        self._io = io
+        self._clock = clock
+        self._options = options
+        self._notifier = Notifier()
+        self._stopping = asyncio.Event()
+        self.port = 0
+        self.started = asyncio.Event()
+        rigs = open_rigs(installation, io)
+        self.farm = _farm(config, installation.slots, store, clock, options)
+        self.host = LocalHost(rigs, _poll_settings(config), clock.mono)
+        self.actuator = Actuator(self.farm, store, clock, _actuate_settings(config), proven=store.proven)
+        self.actuator.attach(self.host)
+        self.meter = SiteMeter(clock.mono, _meter_age(config))
+        self.feed = PriceFeed(_price_source(config), clock)
+        self.upstream = Upstream(
+            _addresses(config),
+            clock,
+            suggest_difficulty=config.serial.suggest_difficulty,
+            tls=lambda _address: ssl.create_default_context(),
+        )
+        self.dispatch = Dispatch(rigs, self.upstream, clock)
+        self.controller = _controller(config, self, store, clock)
+        self.site = Site(
+            name=config.site.name,
+            currency=config.site.currency,
+            simulated=options.simulated,
+            farm=self.farm,
+            actuator=self.actuator,
+            controller=self.controller,
+            feed=self.feed,
+            meter=self.meter,
+            upstream=self.upstream,
+            dispatch=self.dispatch,
+            clock=clock,
+        )
+        self.metrics = Metrics(
+            site=config.site.name,
+            currency=config.site.currency,
+            farm=self.farm,
+            actuator=self.actuator,
+            controller=self.controller,
+            feed=self.feed,
+            meter=self.meter,
+            upstream=self.upstream,
+            dispatch=self.dispatch,
+            clock=clock,
+        )
+        token = config.api.token() or own_token(config.site.state_dir)
+        self.api = Api(self.site, self.metrics, store, token, open_reads=config.api.loopback)
+        self.mqtt = None if config.mqtt is None else self._mqtt(config)
+
+    def stop(self) -> None:
+        """Ask for a clean end: rigs stay as they are, what is known goes to disk."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Run until `stop`. Raises what a part of the daemon could not survive."""
+        await self._settle_the_past()
+        self.controller.listen(self._cycle_done)
+        self.port = await self.api.start(self._config.api.host, self._config.api.port)
+        log.info("api_listening", url=f"http://{self._config.api.host}:{self.port}")
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(coroutine, name=name) for name, coroutine in self._jobs()]
+                self._notifier.ready(f"{len(self.farm.records)} rigs")
+                self.started.set()
+                await self._stopping.wait()
+                self._notifier.stopping()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            await self.api.stop()
+            await self._save_ledger()
+            await self.actuator.flush()
+
+    def observed(self, batch: Sequence[Observation]) -> None:
+        """Take readings from the host: the farm first, then those who read the farm."""
+        self.farm.observed(batch)
+        self.actuator.observed(batch)
+        self.metrics.observed(batch)
+
+    def concluded(self, outcome: Outcome) -> None:
+        """Take the outcome of a command from the host."""
+        self.actuator.concluded(outcome)
+
+    def _jobs(self) -> Iterable[tuple[str, Coroutine[Any, Any, None]]]:
+        yield "host", self.host.run(self)
+        yield "prices", self.feed.run()
+        yield "control", self.controller.run()
+        yield "verdicts", self.actuator.write_down()
+        yield "pools", self.upstream.run()
+        yield "dispatch", self.dispatch.run()
+        yield "chores", self._chores()
+        yield "lag", self._watch_lag()
+        if isinstance(self._config.meter, HttpMeter):
+            yield "meter", self._read_meter(self._config.meter)
+        if self.mqtt is not None:
+            yield "mqtt", self.mqtt.run()
+
+    def _mqtt(self, config: Config) -> MqttLink:
+        assert config.mqtt is not None
+        return MqttLink(
+            config.mqtt,
+            site=config.site.name,
+            currency=config.site.currency,
+            state=lambda: site_status(self.site),
+            meter=(self.meter, config.meter) if isinstance(config.meter, MqttMeter) else None,
+            feed=self.feed,
+        )
+
+    async def _settle_the_past(self) -> None:
+        """Commands without an outcome from before are unknown now; the rigs' own words decide what happens next."""
+        old = [Verdict(record.number, CommandState.UNKNOWN, "restart") for record in self._store.unsettled]
+        if old:
+            log.warning("commands_unsettled", count=len(old))
+            with contextlib.suppress(StoreError):
+                await self._store.settle(old)
+        self.controller.set_orders(self._store.orders)
+        for order in self._store.orders:
+            log.warning("order_in_force", number=order.number, limit_w=order.limit, author=order.author)
+
+    def _cycle_done(self) -> None:
+        states = [view.state for view in self.controller.views.values()]
+        awake = sum(state in (RigState.HASHING, RigState.RAMPING) for state in states)
+        # The watchdog is fed here and nowhere else: a loop that hangs must not look alive.
+        self._notifier.alive(f"{awake} of {len(states)} rigs hash")
+        if self.mqtt is not None:
+            self.mqtt.changed()
+
+    async def _read_meter(self, settings: HttpMeter) -> None:
+        meter = open_meter(settings.url, settings.field, settings.timeout_s, self._io)
+        while True:
+            try:
+                self.meter.heard(settings.watts(await meter.read()))
+            except RigError as error:
+                if error.detail != self.meter.last_failure:
+                    log.warning("meter_failed", kind=error.kind, detail=error.detail)
+                self.meter.failed(error.detail)
+            await asyncio.sleep(settings.interval_s)
+
+    async def _chores(self) -> None:
+        began, frozen = self._clock.mono(), False
+        while True:
+            await asyncio.sleep(HOUSEKEEPING)
+            self.metrics.sweep()
+            await self._save_ledger()
+            if not frozen and self._clock.mono() - began > WARM_AFTER:
+                gc.collect()
+                gc.freeze()
+                frozen = True
+
+    async def _watch_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_PROBE
+            await asyncio.sleep(LAG_PROBE)
+            self.metrics.loop_lag = max(0.0, loop.time() - due)
+
+    async def _save_ledger(self) -> None:
+        with contextlib.suppress(StoreError):  # the store itself says loudly that it takes nothing
+            await self._store.remember({LEDGER: self.controller.ledger.fact()})
+
+
+def open_rigs(installation: Installation, io: Io) -> list[Rig]:
+    """Open every slot with its driver; touches no network. Raises ConfigError."""
+    return [drivers.load(spec.driver).open(spec, io) for spec in installation.specs()]
+
+
+def own_token(state_dir: Path) -> str:
+    """The token in the state folder, made at the first start; only its owner can read it."""
+    path = state_dir / "api.token"
+    with contextlib.suppress(FileNotFoundError):
+        return path.read_text().strip()
+    token = secrets.token_urlsafe(32)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(token + "\n")
+    return token
+
+
+def _farm(config: Config, slots: Iterable[Slot], store: StorePort, clock: Clock, options: Options) -> Farm:
+    chosen = {**config.controls(), **store.controls}
+    members = [
+        Member(
+            slot.name,
+            slot.group,
+            slot.feeder,
+            Control.OBSERVE if options.observe else chosen.get(slot.group, Control.OBSERVE),
+            slot.model,
+        )
+        for slot in slots
+    ]
+    farm = Farm(members, clock, stale_after=config.polling.stale_after_s)
+    for key, mode in store.facts(MODE_BEFORE_SLEEP).items():
+        farm.restore_mode(RigName(key.removeprefix(MODE_BEFORE_SLEEP)), str(mode))
+    return farm
+
+
+def _controller(config: Config, parts: Daemon, store: StorePort, clock: Clock) -> Controller:
+    site, control = config.site, config.control
+    ledger = store.fact(LEDGER)
+    return Controller(
+        site=SiteSettings(
+            power_cap=site.power_cap,
+            base_load=site.base_load,
+            feeders={name: feeder.cap for name, feeder in config.feeders.items()},
+            planner_interval=control.interval_s,
+            allocator_interval=control.allocate_interval_s,
+            has_meter=not isinstance(config.meter, NoMeter),
+        ),
+        farm=parts.farm,
+        actuator=parts.actuator,
+        feed=parts.feed,
+        meter=parts.meter,
+        clock=clock,
+        economics=config.economics.economics if config.economics is not None else None,
+        tariff=config.tariff.tariff,
+        policy=PolicySettings(
+            off_above=control.off_above,
+            on_below=control.on_below,
+            minimum_on=control.min_on_s,
+            minimum_off=control.min_off_s,
+            without_price=control.without_price,
+        ),
+        allocation=AllocationSettings(
+            ramp_up_per_minute=site.ramp_up_per_minute,
+            wakes_per_cycle=control.stagger_rigs_per_cycle,
+            minimum_off=control.min_off_s,
+        ),
+        safety=SafetySettings(chip_temperature_limit=control.chip_temperature_limit),
+        ledger=Ledger.of_fact(ledger) if isinstance(ledger, dict) else Ledger(),
+    )
+
+
+def _poll_settings(config: Config) -> PollSettings:
+    polling = config.polling
+    return PollSettings(
+        interval=polling.interval_s,
+        budget=polling.rig_deadline_s,
+        backoff_max=polling.backoff_max_s,
+        concurrency=polling.concurrency,
+    )
+
+
+def _actuate_settings(config: Config) -> ActuateSettings:
+    control = config.control
+    return ActuateSettings(
+        sleep_within=control.confirm_within_s,
+        wake_within=control.wake_within_s,
+        canary_rigs=control.canary_rigs,
+        canary_percent=control.canary_percent,
+        track=TrackSettings(
+            attempts=control.max_attempts,
+            refusing_pause=control.retry_refusing_s,
+            contest_count=control.contested_after,
+            contest_window=control.contested_window_s,
+        ),
+    )
+
+
+def _addresses(config: Config) -> list[PoolAddress]:
+    return [
+        PoolAddress(
+            name=f"{pool.host}:{pool.port}",
+            host=pool.host,
+            port=pool.port,
+            user=pool.user,
+            password=pool.target().password,
+            rank=rank,
+            tls=pool.tls,
+        )
+        for rank, pool in enumerate(config.pools_by_priority)
+    ]
+
+
+def _meter_age(config: Config) -> float:
+    return MAX_AGE_WITHOUT_METER if isinstance(config.meter, NoMeter) else config.meter.max_age_s
+
+
+def _price_source(config: Config) -> PriceSource:
+    if config.price is None:
+        return NoPrices()
+    return open_source(config.price, config.site.currency, config.site.timezone)
+
+
+class NoPrices:
+    """The source of a site that names none: prices come over MQTT, or not at all."""
+
+    async def fetch(self, now: datetime) -> PriceSeries:  # noqa: ARG002 - the port's signature
+        """Nothing."""
+        return PriceSeries()
