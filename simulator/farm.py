@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from shedload.errors import ConfigError
 from shedload.units import Celsius, Watts
+from simulator.chips import build_icarus
 from simulator.clock import PlantClock
 from simulator.control import ControlServer
 from simulator.endpoint import RigEndpoint
@@ -23,6 +24,7 @@ from simulator.farm_config import FarmConfig, FaultTable
 from simulator.faults import Fault
 from simulator.inventory import write_rows
 from simulator.meter import ConstantLoad, Load, Meter, MeterServer
+from simulator.pool import build_pool
 
 FILES_PER_RIG = 4
 """Two listening sockets and room for two connections."""
@@ -55,8 +57,8 @@ class Farm:
         self,
         config: FarmConfig,
         *,
-        pool: PartBuilder | None = None,
-        serial: PartBuilder | None = None,
+        pool: PartBuilder | None = build_pool,
+        serial: PartBuilder | None = build_icarus,
         read: Callable[[], float] | None = None,
         epoch: float | None = None,
     ) -> None:
@@ -140,8 +142,8 @@ class Farm:
 
     def _build_parts(self, pool: PartBuilder | None, serial: PartBuilder | None) -> Iterable[Part]:
         seeds = random.Random(f"{self.config.farm.seed}:parts")
-        if self.config.pool is not None:
-            yield _part(pool, self.config.pool, self.clock, seeds, "pool")
+        for table in self.config.pool:
+            yield _part(pool, table, self.clock, seeds, "pool")
         for table in self.config.serial:
             yield _part(serial, table, self.clock, seeds, "serial")
 

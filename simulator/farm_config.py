@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from shedload.errors import ConfigError
 from simulator.faults import Fault
@@ -120,8 +120,13 @@ class FarmConfig(_Table):
     pools: tuple[PoolTable, ...] = ()
     groups: tuple[GroupTable, ...] = ()
     faults: tuple[FaultTable, ...] = ()
-    pool: dict[str, Any] | None = None
+    pool: tuple[dict[str, Any], ...] = ()  # [pool], or [[pool]] where rigs shall fail over
     serial: tuple[dict[str, Any], ...] = ()
+
+    @field_validator("pool", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _addresses(self) -> "FarmConfig":

@@ -201,7 +201,7 @@ async def test_parts_of_others_are_built_started_weighed_listed_and_stopped():
     await farm.stop()
     assert [part.running for part, _ in made] == [False, False]
     with pytest.raises(ConfigError, match="without that part"):
-        Farm(config)
+        Farm(config, pool=None, serial=None)
 
 
 async def test_a_port_that_is_taken_leaves_nothing_open(farm):
