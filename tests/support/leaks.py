@@ -105,11 +105,13 @@ def _tracker() -> tuple[int | None, int | None]:
 
 
 def _command(pid: int) -> str:
+    process = Path(f"/proc/{pid}")
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        words = ""
-    return f"{pid} {words[:120] or '(zombie)'}".strip()
+        words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        # no words: a zombie, or between fork and exec; its short name is there all the same
+        return f"{pid} {words[:120] or (process / 'comm').read_text().strip()}"
+    except OSError:  # it ended while we looked
+        return str(pid)
 
 
 def _await_threads(threads: list[threading.Thread]) -> None:
