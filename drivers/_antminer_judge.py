@@ -6,8 +6,6 @@ An overheated rig looks like a sleeping one (no hashrate, every chip `x`): work 
 apart.
 """
 
-from typing import cast
-
 from drivers._antminer_sample import MAKE, Known, Sample
 from drivers._antminer_web import plain_model
 from drivers._twin import twin
@@ -74,7 +72,8 @@ def telemetry(sample: Sample, known: Known, pools: tuple[PoolReading, ...] | Non
         sample.repairs,
     )
     reading.__class__ = Telemetry
-    return cast("Telemetry", reading)
+    result: Telemetry = reading
+    return result
 
 
 ReadingTwin = twin(Telemetry)
@@ -85,7 +84,8 @@ def _identity(sample: Sample) -> Identity:
     """What the statistics alone tell of who answers."""
     found = IdentityTwin(MAKE, plain_model(sample.model), sample.firmware)
     found.__class__ = Identity
-    return cast("Identity", found)
+    result: Identity = found
+    return result
 
 
 def _activity(

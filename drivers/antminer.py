@@ -4,7 +4,9 @@ read():  socket stats + pools --(denied or refused: web)--> Sample --+ tiers.kno
 verbs:   who is there? -> read -> compare -> write whole configuration -> read back -> Receipt
 """
 
-from typing import Any
+from typing import Any, Final
+
+import orjson
 
 from drivers._address import Endpoint, endpoint, port_option
 from drivers._antminer_cgi import Cgi
@@ -46,10 +48,17 @@ def open(spec: RigSpec, io: Io) -> "Antminer":  # noqa: A001 - the border's name
     return Antminer(spec, io)
 
 
-def decode_stats(raw: bytes, known: Known | None = None, pools: tuple[PoolReading, ...] | None = None) -> Telemetry:
+_NOTHING: Final = Known()
+"""Never written to: each rig keeps a `Known` of its own."""
+
+
+def decode_stats(raw: bytes, known: Known = _NOTHING, pools: tuple[PoolReading, ...] | None = None) -> Telemetry:
     """One `stats` reply off the wire to telemetry; what only slower tiers know is None. Raises Garbled."""
-    value, repairs = decode_value(raw)
-    return telemetry(sample_stats(value, repairs), known or Known(), pools)
+    try:
+        sample = sample_stats(orjson.loads(raw[:-1]))  # nearly every reply is clean JSON and one NUL
+    except orjson.JSONDecodeError:
+        sample = sample_stats(*decode_value(raw))
+    return telemetry(sample, known, pools)
 
 
 class Antminer:
