@@ -33,6 +33,7 @@ from controller.local_host import LocalHost
 from controller.meter import SiteMeter
 from controller.metrics import Metrics
 from controller.mqtt import MqttLink
+from controller.mqtt_inputs import Input, MeterInput, PriceInput, plausible_watts
 from controller.notify import Notifier
 from controller.plan import Control, RigState
 from controller.policy import PolicySettings
@@ -40,8 +41,8 @@ from controller.poll import PollSettings
 from controller.prices import PriceSource, open_source
 from controller.prices.series import PriceSeries
 from controller.safety import SafetySettings
-from controller.settings import HttpMeter, MqttMeter, NoMeter
-from controller.status import Site, site_status
+from controller.settings import HttpMeter, MqttMeter, MqttSettings, NoMeter
+from controller.status import Site, group_status, site_status
 from controller.store import StorePort
 from controller.stratum.connection import PoolAddress
 from controller.stratum.dispatch import Dispatch
@@ -127,7 +128,7 @@ class Daemon:
         )
         token = config.api.token() or own_token(config.site.state_dir)
         self.api = Api(self.site, self.metrics, store, token, open_reads=config.api.loopback)
-        self.mqtt = None if config.mqtt is None else self._mqtt(config)
+        self.mqtt = None if config.mqtt is None else self._mqtt(config.mqtt)
 
     def stop(self) -> None:
         """Ask for a clean end: rigs stay as they are, what is known goes to disk."""
@@ -177,15 +178,20 @@ class Daemon:
         if self.mqtt is not None:
             yield "mqtt", self.mqtt.run()
 
-    def _mqtt(self, config: Config) -> MqttLink:
-        assert config.mqtt is not None
+    def _mqtt(self, settings: MqttSettings) -> MqttLink:
+        inputs: list[Input] = []
+        if settings.meter_topic is not None and isinstance(self._config.meter, MqttMeter):
+            inputs.append(MeterInput(settings.meter_topic, self._config.meter, self.meter))
+        if settings.price_topic is not None:
+            currency = self._config.site.currency
+            inputs.append(PriceInput(settings.price_topic, currency, self.feed.take, self._clock.wall))
         return MqttLink(
-            config.mqtt,
-            site=config.site.name,
-            currency=config.site.currency,
+            settings,
+            self._config.site.name,
+            self._clock,
             state=lambda: site_status(self.site),
-            meter=(self.meter, config.meter) if isinstance(config.meter, MqttMeter) else None,
-            feed=self.feed,
+            groups=lambda: group_status(self.site),
+            inputs=inputs,
         )
 
     async def _settle_the_past(self) -> None:
@@ -211,7 +217,7 @@ class Daemon:
         meter = open_meter(settings.url, settings.field, settings.timeout_s, self._io)
         while True:
             try:
-                self.meter.heard(settings.watts(await meter.read()))
+                self.meter.heard(plausible_watts(settings, await meter.read()))
             except RigError as error:
                 if error.detail != self.meter.last_failure:
                     log.warning("meter_failed", kind=error.kind, detail=error.detail)

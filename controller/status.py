@@ -56,7 +56,7 @@ def site_status(site: Site) -> dict[str, Any]:
         "price": _price(site, plan),
         "orders": [order_status(order) for order in site.controller.orders],
         "rigs": _rigs(site),
-        "groups": _groups(site),
+        "groups": group_status(site),
         "attention": attention(site),
         "commands": _commands(site),
         "pools": _pools(site),
@@ -227,7 +227,8 @@ def _by_state(views: Iterable[RigView]) -> dict[str, int]:
     return {state.value: counts[state] for state in RigState}
 
 
-def _groups(site: Site) -> dict[str, Any]:
+def group_status(site: Site) -> dict[str, dict[str, Any]]:
+    """Each group's totals."""
     groups: dict[str, list[RigView]] = {}
     for view in site.controller.views.values():
         groups.setdefault(view.group, []).append(view)
