@@ -38,7 +38,7 @@ class AllocationSettings:
     ramp_down_per_minute: Watts | None = None  # for money; limits are kept at once
     wakes_per_cycle: int = 50
     minimum_off: float = 900.0  # plant seconds that a rig stays asleep, whatever put it to sleep
-    meter_margin: float = 0.005  # share of the limit that a raise leaves free by the meter, whose noise is 0.1-0.5 %
+    meter_margin: float = 0.01  # share of the limit that a raise leaves free by the meter, whose noise is 0.1-0.5 %
 
     @classmethod
     def for_site(cls, cap: Watts) -> "AllocationSettings":
@@ -226,7 +226,7 @@ def _lower_for_money(seats: Iterable[Seat], target: _Envelope, bucket: Bucket) -
     if bucket.per_minute is None:
         return
     falling = [seat for seat in seats if seat.now is not None and seat.now.power > seat.ladder[-1].power + SLACK]
-    falling.sort(key=lambda seat: (_worth(seat), seat.name))
+    falling.sort(key=lambda seat: (-(seat.view.efficiency or 0.0), seat.name))
     held = False
     for seat in falling:
         assert seat.now is not None
@@ -238,11 +238,6 @@ def _lower_for_money(seats: Iterable[Seat], target: _Envelope, bucket: Bucket) -
             target.take(seat.view.feeder, more)
             seat.standing, seat.reason = seat.now, Reason.RAMP_LIMIT
             seat.numbers = {"ramp_w_per_min": bucket.per_minute, "left_w": bucket.level, "needed_w": more}
-
-
-def _worth(seat: Seat) -> float:
-    """Hashes per watt of the mode a rig is in."""
-    return 0.0 if seat.now is None or seat.now.power <= 0 else seat.now.hashrate / seat.now.power
 
 
 def _headroom(limits: Limits, fixed: Iterable[RigView], seats: Iterable[Seat], margin: float) -> _Envelope:

@@ -153,10 +153,7 @@ class _Clock:
 
     def _parse(self, text: str, where: str) -> datetime:
         try:
-            if self._format is None:
-                wall = datetime.fromisoformat(text)
-            else:
-                wall = datetime.strptime(text, self._format)  # noqa: DTZ007 (a naive time gets the file's zone)
+            wall = _wall(text, self._format)
         except (ValueError, OverflowError):
             remedy = "write it as 2026-10-25T13:00Z, or set time_format" if self._format is None else "see time_format"
             raise ConfigError(where, f'"{text[:40]}" is not a time', remedy) from None
@@ -187,3 +184,8 @@ class _Clock:
             )
         instant = first.astimezone(UTC)
         return second.astimezone(UTC) if after is not None and instant <= after else instant
+
+
+def _wall(text: str, layout: str | None) -> datetime:
+    """The time that a text stands for, naive where it names no offset; the file's zone comes later."""
+    return datetime.fromisoformat(text) if layout is None else datetime.strptime(text, layout)  # noqa: DTZ007

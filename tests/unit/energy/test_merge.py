@@ -1,6 +1,7 @@
 """A newer fetch replaces only what it covers, and a better kind of price wins."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,7 +60,7 @@ def test_names_gaps() -> None:
 def series(draw: st.DrawFn) -> PriceSeries:
     borders = sorted(draw(st.sets(st.integers(0, 40), min_size=0, max_size=10)))
     slots = []
-    for begin, end in zip(borders, borders[1:], strict=False):
+    for begin, end in pairwise(borders):
         if draw(st.booleans()):
             slots.append(slot(begin * 5, end * 5, draw(st.floats(-1, 1)), draw(st.sampled_from(sorted(RANKS)))))
     return PriceSeries(slots)
@@ -70,10 +71,8 @@ def test_every_instant_has_the_winner_of_the_two(known: PriceSeries, fetched: Pr
     now = START + timedelta(minutes=minute)
     old, new = known.at(now), fetched.at(now)
     got = merge(known, fetched).at(now)
-    if old is None or new is None:
-        expected = new or old
-    else:
-        expected = old if RANKS[old.kind] > RANKS[new.kind] else new
+    kept = old is not None and (new is None or RANKS[old.kind] > RANKS[new.kind])
+    expected = old if kept else new
     assert (got is None) == (expected is None)
     if got is not None and expected is not None:
         assert (got.price, got.kind) == (expected.price, expected.kind)
