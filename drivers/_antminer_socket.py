@@ -122,7 +122,7 @@ def _usual(head: Mapping[str, Any], data: Mapping[str, Any]) -> Sample:
         average * 1e9,
         ideal * 1e9 or None,
         _power(data),
-        elapsed + 0.0,
+        elapsed + 0.0,  # type: ignore[arg-type]  # seconds
         tuple(map(float, fans)),  # type: ignore[arg-type]  # rpm
         count,
         boards,

@@ -7,6 +7,7 @@ caller's business.
 """
 
 import asyncio
+import os
 from typing import cast
 
 from drivers._address import Endpoint
@@ -37,7 +38,7 @@ async def exchange(endpoint: Endpoint, request: bytes, *, deadline_s: float, cap
         # A connect that the kernel itself gave up is a TimeoutError too: the wire knows whether it was ever made.
         raise wire.late(endpoint, deadline_s) from None
     except OSError as error:
-        raise Unreachable(f"{endpoint}: {error.strerror or type(error).__name__}") from None
+        raise Unreachable(f"{endpoint}: {os.strerror(error.errno) if error.errno else 'no connection'}") from None
     finally:
         wire.close()
 
