@@ -5,7 +5,6 @@ with the host.
 """
 
 import asyncio
-import contextlib
 import os
 import tempfile
 import tty
@@ -62,34 +61,44 @@ class PtyPlug:
 
     def plug(self) -> "PtyLine":
         """Make a pty and point the path to it."""
-        master, slave = os.openpty()
-        try:
-            tty.setraw(slave)
-            name = os.ttyname(slave)
-        finally:
-            os.close(slave)
-        os.set_blocking(master, False)
-        line = PtyLine(master, self)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._path.parent, prefix=".plug-") as folder:
-            link = Path(folder) / "link"
-            link.symlink_to(name)
-            link.replace(self._path)
-        return line
+        return PtyLine(self)
 
     def remove(self) -> None:
         """Take the symlink away."""
         if self._path.is_symlink():
             self._path.unlink(missing_ok=True)
 
+    def new_pty(self) -> int:
+        """A fresh pty behind the path; its master end. OSError where the path cannot be had."""
+        master, slave = os.openpty()
+        try:
+            tty.setraw(slave)
+            os.set_blocking(master, False)
+            self._point_to(os.ttyname(slave))
+        except BaseException:
+            os.close(master)
+            raise
+        finally:
+            os.close(slave)
+        return master
+
+    def _point_to(self, name: str) -> None:
+        """Replace the symlink in one step, so that no host finds nothing there."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._path.parent, prefix=".plug-") as folder:
+            link = Path(folder) / "link"
+            link.symlink_to(name)
+            link.replace(self._path)
+
 
 class PtyLine:
     """The master end, on the running loop."""
 
-    def __init__(self, master: int, plug: PtyPlug) -> None:
-        self._master = master
+    def __init__(self, plug: PtyPlug) -> None:
         self._plug = plug
+        self._master = plug.new_pty()
         self._open = True
+        self._used = False
         self._loop = asyncio.get_running_loop()
         self._waiting: set[asyncio.Future[None]] = set()
 
@@ -97,11 +106,14 @@ class PtyLine:
         """Wait for bytes; b"" when this end was closed."""
         while self._open:
             try:
-                return os.read(self._master, max_bytes)
+                data = os.read(self._master, max_bytes)
+                self._used = True
+                return data
             except BlockingIOError:
                 await self._readable()
             except OSError:
                 # EIO: no host has the line open. The kernel would call that readable without end, so look again later.
+                self._renew()
                 await self._pause()
         return b""
 
@@ -122,8 +134,15 @@ class PtyLine:
         os.close(self._master)
         self._plug.remove()
         for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+            _wake(waiter)
+
+    def _renew(self) -> None:
+        """A host has left. If it was killed, the pty would keep its claim to be alone; a real port would not."""
+        if self._used:
+            old, self._master = self._master, self._plug.new_pty()
+            self._loop.remove_reader(old)
+            os.close(old)
+            self._used = False
 
     async def _readable(self) -> None:
         waiter = self._wait()
@@ -137,10 +156,13 @@ class PtyLine:
 
     async def _pause(self) -> None:
         waiter = self._wait()
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(RETRY):
                 await waiter
-        self._waiting.discard(waiter)
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting.discard(waiter)
 
     def _wait(self) -> "asyncio.Future[None]":
         waiter = self._loop.create_future()
