@@ -75,6 +75,9 @@ class Curves:
 
 def curve_of(modes: Sequence[Mode]) -> Curve:
     """The hull of at least one mode; the first is sleep."""
+    if len(modes) == 2 and modes[1].power > modes[0].power and modes[1].hashrate > 0:  # most rigs: saves 50,000 hulls
+        sleep, on = modes
+        return Curve((sleep, on), (0.0, (on.hashrate - sleep.hashrate) / (on.power - sleep.power)), on)
     hull = upper_hull(modes)
     gains = [0.0]
     gains += [(b.hashrate - a.hashrate) / (b.power - a.power) for a, b in pairwise(hull)]

@@ -175,7 +175,7 @@ class _Judge:
         """Go up or down the curve as far as the price moves the rig from where it stands."""
         worth = per_gain * curve.correction(view.efficiency)
         even = [worth * gain for gain in curve.gains]
-        plain = sum(1 for break_even in even[1:] if price < break_even)
+        plain = sum([price < break_even for break_even in even[1:]])
         place = plain if standing is None else self._settle(even, standing, price)
         step = place if place > plain or (place == plain and place > 0) else place + 1
         leaving = step == place

@@ -149,7 +149,7 @@ def test_observed_site_shows_what_it_would_do_under_its_cap() -> None:
 
 
 def test_raise_waits_for_the_lowering_that_funds_it() -> None:
-    """A better rig is back; the worse one is lowered at once, and the better one rises when the power is really free."""
+    """The worse rig is lowered at once; the better one rises when the power is really free."""
     loop = Cycles(allocation=FREE)
     limit, price = limits(3_600), slot(10)
     good, poor = view("good", S21_PLAIN, "sleep"), view("poor", S19, "normal")

@@ -1,4 +1,4 @@
-"""The policy: best mode by price on the rig's own curve, hysteresis, dwell, and every case in which nothing is known."""
+"""The policy: best mode by price on the rig's own curve, hysteresis, dwell, and all that may be unknown."""
 
 from dataclasses import replace
 
