@@ -87,7 +87,7 @@ def _usual(head: Mapping[str, Any], data: Mapping[str, Any]) -> Sample:
     """
     now, average, ideal, elapsed, count, unit, work_mode = _USUAL_HEAD(data)
     fans = _USUAL_FANS[count](data)
-    if unit != "GH" or work_mode == X17_ASLEEP or 0 in fans or type(elapsed) is not int:
+    if unit != "GH" or work_mode == X17_ASLEEP or 0 in fans or type(elapsed) is not int or not 0.0 <= now < 1e9:
         raise ValueError
     get, degrees = data.get, _USUAL_DEGREES.__getitem__
     boards: list[BoardReading] = []
@@ -113,7 +113,7 @@ def _usual(head: Mapping[str, Any], data: Mapping[str, Any]) -> Sample:
         board = BoardTwin(keys[1], hashrate, None, clock * 1e6, chips, working, pcb_top, chip_top, errors)
         board.__class__ = BoardReading
         boards.append(board)
-    if not boards:
+    if not boards or type(lost) is not int or type(mistakes) is not int:
         raise ValueError
     return Sample(
         head.get("Type"),
