@@ -94,7 +94,9 @@ def _activity(
     rate = sample.hashrate
     if sample.asleep_by_mode:
         return Activity.ASLEEP
-    if rate:  # hashing is hashing, also where the configuration says sleep: the contradiction is the reader's to see
+    if (
+        sample.hashing
+    ):  # hashing is hashing, also where the configuration says sleep: the contradiction is the reader's to see
         return Activity.RAMPING if _young(sample) and _below_nominal(sample) else Activity.HASHING
     if known.mode == "sleep":
         return Activity.ASLEEP
@@ -137,7 +139,7 @@ def _power(sample: Sample, known: Known, activity: Activity | None) -> tuple[Wat
         return known.power, PowerSource.REPORTED
     if activity is Activity.ASLEEP:
         return (SLEEP_POWER, PowerSource.ESTIMATED) if known.mode == "sleep" or sample.asleep_by_mode else (None, None)
-    if known.nameplate is not None and sample.hashrate:
+    if known.nameplate is not None and sample.hashing and sample.hashrate is not None:
         return Watts(sample.hashrate / 1e12 * known.nameplate.efficiency), PowerSource.ESTIMATED
     return None, None
 
@@ -181,12 +183,12 @@ def _plated(boards: list[BoardReading], known: Known) -> tuple[BoardReading, ...
 def _faults(sample: Sample, known: Known, activity: Activity | None, chip: Celsius | None) -> tuple[Fault, ...]:
     if activity is Activity.ASLEEP:
         return tuple(fault for fault in known.faults if fault.code is not FaultCode.HASHRATE) if known.faults else ()
-    if not known.faults and not sample.chips_lost and sample.hashrate and _complete(sample, known):
+    if not known.faults and not sample.chips_lost and sample.hashing and _complete(sample, known):
         return ()
     found = list(known.faults)
-    if not sample.hashrate and chip is not None and chip >= HOT_CHIP and sample.chips_working == 0:
+    if not sample.hashing and chip is not None and chip >= HOT_CHIP and sample.chips_working == 0:
         found.append(Fault(FaultCode.OVERHEAT, f"not hashing with {chip:.0f} °C on the hottest chip"))
-    elif sample.hashrate:
+    elif sample.hashing:
         _working_faults(sample, found)
     if known.nameplate is not None and 0 < len(sample.boards) < known.nameplate.boards:
         found.append(Fault(FaultCode.BOARD, f"{len(sample.boards)} of {known.nameplate.boards} boards found"))

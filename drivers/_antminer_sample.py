@@ -13,6 +13,8 @@ from shedload.nameplate import Nameplate
 from shedload.units import Celsius, HashesPerSecond, RevolutionsPerMinute, Seconds, Watts
 
 MAKE = "Bitmain"
+DEAD_SHARE = 0.02
+"""Below this share of the nominal hashrate a rig does not hash: one that runs has at least one of its boards."""
 HOTTEST = 200
 """°C. Readings below this need no further look; what lies above may be a mark for "no sensor"."""
 
@@ -50,6 +52,12 @@ class Sample:
     asleep_by_mode: bool = False  # x17 says so in its statistics
     empty: bool = False  # the firmware answered with no statistics at all, as it does when it does not mine
     repairs: tuple[str, ...] = ()
+
+    @property
+    def hashing(self) -> bool:
+        """True if the short window shows real hashing: it dies down to zero over a minute after the end."""
+        rate, nominal = self.hashrate, self.hashrate_nominal
+        return bool(rate) and (nominal is None or rate >= DEAD_SHARE * nominal)  # type: ignore[operator]
 
     def add(self, board: BoardReading) -> None:
         """Take a board in, and into the sums over all boards."""

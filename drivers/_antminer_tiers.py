@@ -86,7 +86,7 @@ class Tiers:
 
     def _notice(self, sample: Sample) -> None:
         """Hurry where the statistics say that something changed."""
-        hashing = bool(sample.hashrate)
+        hashing = sample.hashing
         if self._hashing is not None and hashing is not self._hashing:
             self.hurry()
         self._hashing = hashing

@@ -117,6 +117,7 @@ class Antminer:
         if mode == "sleep":
             raise Refused("sleep is no mode to wake into")
         if mode is None:
+            await self._check_machine()
             told = await self._mode()
             if told not in {None, "sleep"}:
                 return Receipt("wake", changed=False, evidence={"mode before": str(told), "mode after": str(told)})
