@@ -114,21 +114,11 @@ class Daemon:
             dispatch=self.dispatch,
             clock=clock,
         )
-        self.metrics = Metrics(
-            site=config.site.name,
-            currency=config.site.currency,
-            farm=self.farm,
-            actuator=self.actuator,
-            controller=self.controller,
-            feed=self.feed,
-            meter=self.meter,
-            upstream=self.upstream,
-            dispatch=self.dispatch,
-            clock=clock,
-        )
+        self.metrics = Metrics(self.site, store)
         token = config.api.token() or own_token(config.site.state_dir)
         self.api = Api(self.site, self.metrics, store, token, open_reads=config.api.loopback)
         self.mqtt = None if config.mqtt is None else self._mqtt(config.mqtt)
+        self.metrics.mqtt = self.mqtt
 
     def stop(self) -> None:
         """Ask for a clean end: rigs stay as they are, what is known goes to disk."""
@@ -240,7 +230,7 @@ class Daemon:
         while True:
             due = loop.time() + LAG_PROBE
             await asyncio.sleep(LAG_PROBE)
-            self.metrics.loop_lag = max(0.0, loop.time() - due)
+            self.metrics.lagged(loop.time() - due)
 
     async def _save_ledger(self) -> None:
         with contextlib.suppress(StoreError):  # the store itself says loudly that it takes nothing

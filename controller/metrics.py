@@ -1,94 +1,123 @@
-"""Every metric that shedload exports has its name here and nowhere else.
+"""Both metric surfaces: `/metrics`, collected at the scrape, and `/metrics/rigs`, lines rendered as readings arrive.
 
-    /metrics        aggregates, few series: collected from the live objects at the moment of the scrape
-    /metrics/rigs   one page per group, lines rendered when a reading arrives (controller.rig_lines)
+    Site, StorePort, MqttLink --metric_samples, metric_rigs--> families of metric_catalogue --> render()
+    Observation --observed--> readings, RigPage of the rig's group --> render_rigs(group)
 
-Counters start at zero with the daemon. A gauge whose value is unknown is absent; a label set that can occur is present
-from the start, so that an alert on it can fire.
+Counters start at zero with the daemon. What a rig or a pool says never becomes a label of `/metrics`.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from controller.actuate import Actuator
-from controller.clock import Clock
-from controller.control import Controller
-from controller.farm import Farm
-from controller.feed import PriceFeed
-from controller.limits import believed_power
-from controller.meter import SiteMeter
-from controller.plan import SLEEP, Reason, RigState
-from controller.plausible import Suspicion
-from controller.rig_lines import RigPage
-from controller.stratum.dispatch import Dispatch, NonceVerdict
-from controller.stratum.upstream import Upstream
-from controller.track import CommandState
-from shedload import hashing
-from shedload.device import Observation
-from shedload.stratum.messages import RejectReason
+from controller.lane import DRIVER_BUG, OVER_BUDGET
+from controller.metric_catalogue import CATALOGUE, Family, Kind
+from controller.metric_rigs import RigSummary, rig_samples, summarise
+from controller.metric_samples import Sample, mqtt_samples, site_samples, store_samples
+from controller.mqtt import MqttLink
+from controller.plan import RigView
+from controller.rig_lines import Attention, RigPage, bounded
+from controller.status import Site
+from controller.store_port import StorePort
+from shedload.cgminer.repair import DUPLICATE_KEYS, INVALID_UTF8, NUL_BYTES, REPAIRS
+from shedload.device import Observation, RigName
+from shedload.errors import (
+    Garbled,
+    NoAnswer,
+    Refused,
+    RigError,
+    Unauthorized,
+    Unreachable,
+    Unsupported,
+    WrongMachine,
+)
 
 LATENESS_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-VERBS = ("sleep", "wake", "set_level", "set_power")
+"""Around the half second that a healthy reading may be late, up to the longest budget of a rig."""
+LAG_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+"""Around the 50 ms for which nothing may block the loop."""
+ERRORS = (RigError, Unreachable, NoAnswer, Garbled, Refused, Unauthorized, Unsupported, WrongMachine)
+RESULTS = ("good", *(error.kind for error in ERRORS), OVER_BUDGET, DRIVER_BUG)
+REPAIR_NAMES = (NUL_BYTES, INVALID_UTF8, DUPLICATE_KEYS, *(repair.name for repair in REPAIRS))
+MAX_REPAIR_NAMES = 64
+"""Drivers name repairs in their code, a few dozen altogether; more would be a driver that makes names of replies."""
+
+
+class Histogram:
+    """Counts per bucket, and the sum."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = tuple(bounds)
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value; one below zero counts as zero."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += max(0.0, value)
+
+    def family(self, family: Family) -> Metric:
+        """As it is exposed."""
+        buckets, total = [], 0
+        for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
+            total += count
+            buckets.append((bound, float(total)))
+        metric = HistogramMetricFamily(family.full_name, family.help)
+        metric.add_metric([], buckets, self._sum)
+        return metric
 
 
 @dataclass(slots=True)
 class Readings:
-    """Counts of readings, kept as they come."""
+    """Counts of readings, kept as they come; kinds that can occur are there with zero."""
 
-    by_result: Counter[str]
-    repairs: Counter[str]
-    lateness: list[int]  # per bucket, not cumulative
-    lateness_sum: float = 0.0
+    by_result: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(RESULTS, 0)))
+    repairs: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(REPAIR_NAMES, 0)))
+    lateness: Histogram = field(default_factory=lambda: Histogram(LATENESS_BUCKETS))
 
-    @classmethod
-    def empty(cls) -> "Readings":
-        """Nothing yet; failure kinds that can occur are there with zero."""
-        kinds = ("good", "unreachable", "no_answer", "garbled", "refused", "unauthorized", "over_budget")
-        return cls(Counter(dict.fromkeys(kinds, 0)), Counter(), [0] * (len(LATENESS_BUCKETS) + 1))
+    def count(self, observation: Observation) -> None:
+        """Take one reading."""
+        failure, telemetry = observation.failure, observation.telemetry
+        self.by_result["good" if failure is None else failure.kind] += 1
+        self.lateness.observe(observation.taken - observation.due)
+        for name in telemetry.repairs if telemetry is not None else ():
+            self.repairs[name if name in self.repairs or len(self.repairs) < MAX_REPAIR_NAMES else "other"] += 1
+
+    def samples(self) -> Iterator[Sample]:
+        """The counts."""
+        for result, count in self.by_result.items():
+            yield "readings_total", (result,), count
+        for repair, count in self.repairs.items():
+            yield "reply_repairs_total", (repair,), count
 
 
 class Metrics:
-    """Collects, and keeps the per-rig pages."""
+    """Collects, and keeps the per-rig pages. `mqtt` is set by whoever has a link."""
 
-    def __init__(
-        self,
-        *,
-        site: str,
-        currency: str,
-        farm: Farm,
-        actuator: Actuator,
-        controller: Controller,
-        feed: PriceFeed,
-        meter: SiteMeter,
-        upstream: Upstream,
-        dispatch: Dispatch,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, site: Site, store: StorePort) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self.readings = Readings.empty()
-        self.loop_lag = 0.0
+        self.registry.register(_Collector(self))
+        self.mqtt: MqttLink | None = None
+        self.readings = Readings()
+        self._lag = Histogram(LAG_BUCKETS)
         self._site = site
-        self._currency = currency
-        self._farm = farm
-        self._actuator = actuator
-        self._controller = controller
-        self._feed = feed
-        self._meter = meter
-        self._upstream = upstream
-        self._dispatch = dispatch
-        self._clock = clock
-        self._pages = {group: RigPage() for group in sorted(self._groups())}
-        self.registry.register(_Collector(self._families))
+        self._store = store
+        self._members: dict[str, list[RigName]] = {}
+        for name, record in site.farm.records.items():
+            self._members.setdefault(record.member.group, []).append(name)
+        self._members = dict(sorted(self._members.items()))
+        self._pages = {group: RigPage() for group in self._members}
+        self._summed: Mapping[RigName, RigView] | None = None
+        self._summary = RigSummary()
 
     @property
     def groups(self) -> Sequence[str]:
@@ -102,343 +131,93 @@ class Metrics:
     def render_rigs(self, group: str) -> bytes | None:
         """The page of one group; None where there is no such group."""
         page = self._pages.get(group)
-        return page.render() if page is not None else None
+        return page.render(self._attention(group)) if page is not None else None
+
+    def lagged(self, seconds: float) -> None:
+        """Take how late a timer of the event loop was."""
+        self._lag.observe(seconds)
 
     def observed(self, batch: Sequence[Observation]) -> None:
         """Count readings and render the lines of the rigs they came from."""
-        offset = self._clock.wall().timestamp() - self._clock.mono()
+        clock = self._site.clock
+        offset = clock.wall().timestamp() - clock.mono()
+        records = self._site.farm.records
         for observation in batch:
-            failure, telemetry = observation.failure, observation.telemetry
-            self.readings.by_result[failure.kind if failure is not None else "good"] += 1
-            self._late(observation.taken - observation.due)
-            if telemetry is None:
-                continue
-            self.readings.repairs.update(telemetry.repairs)
-            page = self._pages[self._farm.records[observation.rig].member.group]
-            page.live(observation.rig, telemetry, observation.taken + offset, self._info(observation.rig))
+            self.readings.count(observation)
+            if observation.telemetry is not None:
+                page = self._pages[records[observation.rig].member.group]
+                info = self._info(observation.rig)
+                page.live(observation.rig, observation.telemetry, observation.taken + offset, info)
 
     def sweep(self) -> None:
         """Take the lines of rigs away whose last reading is no longer fresh."""
-        for name, record in self._farm.records.items():
-            if self._farm.live(name) is None:
-                self._pages[record.member.group].gone(name, self._info(name))
+        farm = self._site.farm
+        for group, names in self._members.items():
+            page = self._pages[group]
+            for name in names:
+                if farm.live(name) is None and not page.is_gone(name):
+                    page.gone(name, self._info(name))
 
-    def _groups(self) -> set[str]:
-        return {record.member.group for record in self._farm.records.values()}
+    def samples(self) -> Iterator[Sample]:
+        """Everything that is no histogram, now."""
+        views = self._site.controller.views
+        if views is not self._summed:
+            self._summed, self._summary = views, summarise(self._site)
+        yield from rig_samples(self._site, self._summary, self._members)
+        yield from site_samples(self._site)
+        yield from store_samples(self._store)
+        yield from self.readings.samples()
+        if self.mqtt is not None:
+            yield from mqtt_samples(self.mqtt)
 
-    def _info(self, rig: str) -> dict[str, str]:
-        record = self._farm.records[rig]  # type: ignore[index]  # names come from the farm
+    def histograms(self) -> Mapping[str, Histogram]:
+        """Every histogram by its family's name."""
+        return {"event_loop_lag_seconds": self._lag, "reading_lateness_seconds": self.readings.lateness}
+
+    def _attention(self, group: str) -> Iterator[tuple[RigName, Attention]]:
+        farm, tracks = self._site.farm, self._site.actuator.tracks
+        for name in self._members[group]:
+            track = tracks[name]
+            if track.refusing:
+                yield name, Attention.REFUSING
+            if track.contested:
+                yield name, Attention.CONTESTED
+            if farm.records[name].suspicions:
+                yield name, Attention.SUSPICIOUS
+            live = farm.live(name)
+            if live is not None and live.faults:
+                yield name, Attention.FAULTY
+
+    def _info(self, rig: RigName) -> tuple[str, str, str, str]:
+        record = self._site.farm.records[rig]
         identity = record.telemetry.identity if record.telemetry is not None else None
-        return {
-            "model": (identity.model if identity is not None else None) or record.member.model or "",
-            "firmware": (identity.firmware if identity is not None else None) or "",
-            "mac": (identity.mac if identity is not None else None) or "",
-            "feeder": record.member.feeder,
-        }
-
-    def _late(self, seconds: float) -> None:
-        self.readings.lateness_sum += max(0.0, seconds)
-        for place, bound in enumerate(LATENESS_BUCKETS):
-            if seconds <= bound:
-                self.readings.lateness[place] += 1
-                return
-        self.readings.lateness[-1] += 1
-
-    def _families(self) -> Iterator[Metric]:
-        yield from self._about()
-        yield from self._of_rigs()
-        yield from self._of_site()
-        yield from self._of_price_and_money()
-        yield from self._of_control()
-        yield from self._of_readings()
-        yield from self._of_pools()
-        yield from self._of_serial()
-
-    def _about(self) -> Iterator[Metric]:
-        yield _gauge(
-            "build_info",
-            "The running program; always 1.",
-            ("version", "hashing", "site", "currency"),
-            [((_version(), hashing.backend, self._site, self._currency), 1.0)],
-        )
-
-    def _of_rigs(self) -> Iterator[Metric]:
-        states: Counter[tuple[str, str]] = Counter()
-        power: Counter[str] = Counter()
-        rate: Counter[str] = Counter()
-        expected: Counter[str] = Counter()
-        obstacles: Counter[str] = Counter()
-        suspicions: Counter[str] = Counter()
-        plan = self._controller.plan
-        for name, view in self._controller.views.items():
-            states[view.group, view.state.value] += 1
-            power[view.group] += believed_power(view)  # type: ignore[assignment]  # watts are floats
-            if view.telemetry is not None and view.telemetry.hashrate is not None:
-                rate[view.group] += view.telemetry.hashrate  # type: ignore[assignment]
-            decision = plan.decisions.get(name) if plan is not None else None
-            if decision is not None and decision.mode != SLEEP:
-                mode = next((mode for mode in view.modes if mode.name == decision.mode), None)
-                expected[view.group] += mode.hashrate if mode is not None else 0.0  # type: ignore[assignment]
-            if view.obstacle is not None:
-                obstacles[view.obstacle.value] += 1
-            suspicions.update(item.value for item in self._farm.records[name].suspicions)
-        groups = self.groups
-        yield _gauge(
-            "rigs",
-            "Rigs by group and believed state.",
-            ("group", "state"),
-            [((group, state.value), states[group, state.value]) for group in groups for state in RigState],
-        )
-        yield _by("group_power_watts", "Believed draw of the group's rigs.", "group", groups, power)
-        yield _by("group_hashrate_hashes_per_second", "Hashrate by the rigs' account.", "group", groups, rate)
-        yield _by(
-            "group_hashrate_expected_hashes_per_second",
-            "Hashrate that the present plan should give.",
-            "group",
-            groups,
-            expected,
-        )
-        watched = (Reason.CONTESTED, Reason.REFUSING, Reason.UNREACHABLE, Reason.OBSERVE_ONLY)
-        yield _by(
-            "rigs_obstructed", "Rigs that cannot be commanded.", "reason", [item.value for item in watched], obstacles
-        )
-        yield _by(
-            "rigs_suspicious",
-            "Rigs whose readings do not hold together.",
-            "suspicion",
-            [item.value for item in Suspicion],
-            suspicions,
-        )
-        by_reason: Counter[str] = Counter()
-        if plan is not None:
-            by_reason.update(decision.reason.value for decision in plan.decisions.values())
-        yield _by(
-            "rigs_decided", "Rigs by the reason of their decision.", "reason", [r.value for r in Reason], by_reason
-        )
-
-    def _of_site(self) -> Iterator[Metric]:
-        plan, controller = self._controller.plan, self._controller
-        yield _maybe("site_power_watts", "Site power by the meter; absent while it is silent.", self._meter.power)
-        yield _maybe(
-            "site_power_estimated_watts", "Sum of what the rigs and the base load draw.", controller.estimated_power
-        )
-        yield _maybe("site_power_cap_watts", "The site's own cap.", controller.site.power_cap)
-        yield _maybe(
-            "site_power_limit_watts",
-            "The tightest limit in force: cap or order.",
-            plan.site_limit if plan is not None else None,
-        )
-        yield _maybe(
-            "site_power_target_watts",
-            "What the site draws once the plan is carried out.",
-            plan.site_target if plan is not None else None,
-        )
-        yield _maybe("orders", "Operators' orders in force.", float(len(controller.orders)))
-        last = self._meter.last
-        wall, mono = self._clock.wall().timestamp(), self._clock.mono()
-        yield _maybe(
-            "meter_last_sample_timestamp_seconds",
-            "Unix time of the meter's last reading.",
-            None if last is None else wall - (mono - last.taken),
-        )
-        yield _count("meter_failures", "Meter readings that failed.", self._meter.failures)
-
-    def _of_price_and_money(self) -> Iterator[Metric]:
-        slot, ledger = self._controller.price, self._controller.ledger
-        plan, until = self._controller.plan, self._feed.series.valid_until
-        yield _maybe("price_per_kilowatt_hour", "Price in force.", None if slot is None else slot.price)
-        yield _maybe(
-            "strike_per_kilowatt_hour",
-            "Price at which the median awake rig breaks even.",
-            plan.strike if plan is not None else None,
-        )
-        yield _maybe(
-            "price_valid_until_timestamp_seconds",
-            "Unix time at which the last known price slot ends.",
-            None if until is None else until.timestamp(),
-        )
-        yield _count("price_fetch_failures", "Price fetches that failed.", self._feed.failures)
-        yield _maybe("ledger_energy_joules", "Energy drawn since the ledger began.", ledger.energy_joules)
-        yield _maybe("ledger_cost", "Cost of that energy, in the site's currency.", ledger.cost)
-        yield _maybe("ledger_earned", "What the reported hashrate earned.", ledger.earned)
-        yield _maybe("ledger_gained", "Margin over always being on.", ledger.gained)
-        yield _maybe("ledger_gap_seconds", "Time in which energy or price was unknown.", ledger.gap_seconds)
-
-    def _of_control(self) -> Iterator[Metric]:
-        controller, actuator = self._controller, self._actuator
-        yield _count("control_cycles", "Completed control cycles.", controller.cycles)
-        age = None if controller.last_cycle is None else self._clock.mono() - controller.last_cycle
-        yield _maybe(
-            "control_last_cycle_timestamp_seconds",
-            "Unix time of the last completed cycle.",
-            None if age is None else self._clock.wall().timestamp() - age,
-        )
-        yield _maybe("control_cycle_seconds", "Duration of the last cycle.", controller.cycle_seconds)
-        yield _maybe("control_ready", "1 once every rig has been tried.", float(controller.ready))
-        yield _count(
-            "guard_alarms",
-            "Meter readings over the limit that pending commands did not explain.",
-            controller.guard_alarms,
-        )
-        yield _maybe("event_loop_lag_seconds", "Delay of the last timer of the event loop.", self.loop_lag)
-        yield _maybe("journal_failing", "1 while the store takes nothing.", float(actuator.journal_failing))
-        states = [((verb, state.value), actuator.states[verb, state]) for verb in VERBS for state in CommandState]
-        yield _counts("commands", "Commands by verb and what became of them.", ("verb", "state"), states)
-
-    def _of_readings(self) -> Iterator[Metric]:
-        readings = self.readings
-        yield _counts(
-            "readings",
-            "Readings of rigs by result.",
-            ("result",),
-            [((kind,), count) for kind, count in readings.by_result.items()],
-        )
-        yield _counts(
-            "reply_repairs",
-            "Repairs that replies of rigs needed.",
-            ("repair",),
-            [((name,), count) for name, count in readings.repairs.items()],
-        )
-        buckets, total = [], 0
-        for bound, count in zip((*LATENESS_BUCKETS, float("inf")), readings.lateness, strict=True):
-            total += count
-            buckets.append(("+Inf" if bound == float("inf") else str(bound), float(total)))
-        family = HistogramMetricFamily(
-            "shedload_reading_lateness_seconds", "How long after they were due readings were complete."
-        )
-        family.add_metric([], buckets, readings.lateness_sum)
-        yield family
-
-    def _of_pools(self) -> Iterator[Metric]:
-        books = self._upstream.books
-        now, wall = self._clock.mono(), self._clock.wall().timestamp()
-        yield _gauge(
-            "pool_active",
-            "1 for the pool that work comes from.",
-            ("pool",),
-            [((name,), float(book.active)) for name, book in books.items()],
-        )
-        yield _gauge(
-            "pool_connected",
-            "1 while the pool serves us.",
-            ("pool",),
-            [((name,), float(book.connected)) for name, book in books.items()],
-        )
-        yield _gauge(
-            "pool_difficulty",
-            "Difficulty of the pool's last job.",
-            ("pool",),
-            [((name,), book.difficulty) for name, book in books.items()],
-        )
-        yield _gauge(
-            "pool_latency_seconds",
-            "Time from the last share to its answer.",
-            ("pool",),
-            [((name,), book.latency) for name, book in books.items() if book.latency is not None],
-        )
-        yield _gauge(
-            "pool_last_accepted_timestamp_seconds",
-            "Unix time of the last accepted share.",
-            ("pool",),
-            [
-                ((name,), wall - (now - book.last_accepted))
-                for name, book in books.items()
-                if book.last_accepted is not None
-            ],
-        )
-        for name, attribute, text in (
-            ("shares_submitted", "submitted", "Shares sent."),
-            ("shares_accepted", "accepted", "Shares that the pool accepted."),
-            ("accepted_difficulty", "accepted_difficulty", "Sum of the difficulty of accepted shares."),
-            ("jobs", "jobs", "Jobs received."),
-        ):
-            values = [((pool,), float(getattr(book, attribute))) for pool, book in books.items()]
-            yield _counts(f"pool_{name}", text, ("pool",), values)
-        yield _counts(
-            "pool_shares_rejected",
-            "Shares that the pool refused.",
-            ("pool", "reason"),
-            [
-                ((name, reason.value), book.rejected[reason.value])
-                for name, book in books.items()
-                for reason in RejectReason
-            ],
-        )
-        yield _counts(
-            "pool_shares_lost",
-            "Shares whose answer nobody knows.",
-            ("pool", "cause"),
-            [((name, cause), count) for name, book in books.items() for cause, count in book.lost.items()],
-        )
-        yield _counts(
-            "pool_failures",
-            "Connections that ended or could not be made.",
-            ("pool", "kind"),
-            [((name, kind), count) for name, book in books.items() for kind, count in book.failures.items()],
-        )
-
-    def _of_serial(self) -> Iterator[Metric]:
-        books = self._dispatch.books
-        yield _counts(
-            "serial_nonces",
-            "Nonces of serial rigs by our judgement.",
-            ("rig", "verdict"),
-            [
-                ((name, verdict.value), book.verdicts[verdict])
-                for name, book in books.items()
-                for verdict in NonceVerdict
-            ],
-        )
-        yield _gauge(
-            "serial_hashrate_hashes_per_second",
-            "Hashrate estimated from verified nonces.",
-            ("rig",),
-            [((name,), book.hashrate) for name, book in books.items() if book.hashrate is not None],
-        )
-        yield _counts(
-            "serial_reopened",
-            "Times that a serial device came back.",
-            ("rig",),
-            [((name,), book.reopened) for name, book in books.items()],
-        )
+        feeder = record.member.feeder
+        if identity is None:
+            return record.member.model or "", "", "", feeder
+        return identity.model or record.member.model or "", identity.firmware or "", identity.mac or "", feeder
 
 
 class _Collector(Collector):
-    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
-        self._families = families
+    """Sorts samples into the families of the catalogue; a family without a sample keeps its header."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
-        return self._families()
+        found: defaultdict[str, list[tuple[tuple[str, ...], float]]] = defaultdict(list)
+        for name, labels, value in self._metrics.samples():
+            found[name].append((labels, value))
+        histograms = self._metrics.histograms()
+        for family in CATALOGUE:
+            if family.kind is Kind.HISTOGRAM:
+                yield histograms[family.name].family(family)
+            else:
+                yield _family(family, found[family.name])
 
 
-def _gauge(name: str, text: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]) -> Metric:
-    family = GaugeMetricFamily(f"shedload_{name}", text, labels=labels)
-    for label_values, value in values:
-        family.add_metric(label_values, value)
-    return family
-
-
-def _counts(name: str, text: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]) -> Metric:
-    family = CounterMetricFamily(f"shedload_{name}", text, labels=labels)
-    for label_values, value in values:
-        family.add_metric(label_values, value)
-    return family
-
-
-def _by(name: str, text: str, label: str, keys: Iterable[str], values: Counter[str]) -> Metric:
-    return _gauge(name, text, (label,), [((key,), float(values[key])) for key in keys])
-
-
-def _maybe(name: str, text: str, value: float | None) -> Metric:
-    return _gauge(name, text, (), [] if value is None else [((), float(value))])
-
-
-def _count(name: str, text: str, value: float) -> Metric:
-    return _counts(name, text, (), [((), value)])
-
-
-def _version() -> str:
-    try:
-        return version("shedload")
-    except PackageNotFoundError:
-        return "source"
+def _family(family: Family, values: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+    make = CounterMetricFamily if family.kind is Kind.COUNTER else GaugeMetricFamily
+    metric = make(family.full_name, family.help, labels=family.labels)
+    for labels, value in values:
+        metric.add_metric([bounded(label) for label in labels], float(value))
+    return metric

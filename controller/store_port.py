@@ -19,6 +19,16 @@ class StorePort(Protocol):
         ...
 
     @property
+    def commits(self) -> int:
+        """Writes that the disk took since the start."""
+        ...
+
+    @property
+    def failures(self) -> int:
+        """Writes that failed since the start."""
+        ...
+
+    @property
     def unsettled(self) -> tuple[CommandRecord, ...]:
         """Commands that the last run left without an outcome; to be read back and settled."""
         ...

@@ -24,6 +24,7 @@ class MemoryStore:
         self._clock = clock
         self.failing: str | None = None
         self.failures = 0
+        self.commits = 0
         self.ignored = 0
         self.closed = False
         self.unsettled: tuple[CommandRecord, ...] = ()
@@ -164,6 +165,7 @@ class MemoryStore:
         if self._fault is not None:
             self.failures += 1
             raise StoreError(self._fault)
+        self.commits += 1
 
     def _move(self, verdict: Verdict) -> bool:
         record = self.records.get(verdict.number)
