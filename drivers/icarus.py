@@ -4,7 +4,8 @@ Found by: the golden work, which only such a device answers with the golden nonc
 Answers: nothing but nonces. It tells no temperature, no power and no hashrate; hashrate is counted where nonces are
 verified. It stops after a nonce or at the end of its range, so work is given anew after each.
 Gets wrong: a lost byte shifts every reply until the line is quiet; a late reply belongs to the work before.
-Sleep: there is no such command. Without new work it stops at the end of its range, after 11 to 13 s.
+Sleep: there is no such command, but a device stops when it has found a nonce: the golden work is solved in 0.3 ms.
+Without it and without new work a device would stop at the end of its range, after 11 to 13 s.
 
 Known from: the Icarus driver notes of cgminer, vectors of block 171874. Options of the inventory row: `model` = icarus,
 lancelot or block_erupter; `nonce_difficulty` = what its nonces meet (1 for real devices, less for simulated chips).
@@ -19,7 +20,7 @@ from drivers._serial import Port, open_port
 from drivers.io import Io
 from shedload import icarus
 from shedload.device import Activity, Identity, PowerSource, Receipt, RigSpec, Telemetry
-from shedload.errors import ConfigError, Garbled, Refused, Unreachable
+from shedload.errors import ConfigError, Garbled, NoAnswer, Refused, Unreachable
 from shedload.nameplate import nameplate
 from shedload.units import Seconds
 from shedload.work import Nonce, Work
@@ -28,6 +29,11 @@ api_version = 1
 
 MODELS = {"icarus": icarus.ICARUS, "lancelot": icarus.LANCELOT, "block_erupter": icarus.BLOCK_ERUPTER}
 READ_SIZE = 64
+BETWEEN_WORKS = 0.5
+"""Seconds after a reply in which a device still counts as hashing: the next work is on its way."""
+RESYNC_SILENCE = icarus.READ_TIMEOUT
+"""Seconds of quiet after a torn reply: a device's 4 bytes take 0.4 ms, but a USB adapter that splits them hands over
+the rest at its next tick, 16 ms later."""
 PLATES = {"icarus": "Icarus", "lancelot": "Lancelot", "block_erupter": "Block Erupter"}
 
 
@@ -62,6 +68,7 @@ class Icarus:
         self._spec = spec
         self._model = MODELS[model]
         self._plate = nameplate(PLATES[model])
+        self._identity = Identity(make="Icarus", model=PLATES[model])
         self._nonce_difficulty = nonce_difficulty
         self._opener = opener
         self._mono = mono
@@ -72,6 +79,7 @@ class Icarus:
         self._key = 0
         self._busy_until = 0.0
         self._asleep = False
+        self._stopping = False
 
     @property
     def spec(self) -> RigSpec:
@@ -96,7 +104,7 @@ class Icarus:
     async def identify(self) -> Identity:
         """Open the device; the golden work tells whether it is one. Raises Unreachable or Garbled."""
         await self._open()
-        return Identity(make="Icarus", model=self._model.name)
+        return self._identity
 
     async def read(self) -> Telemetry:
         """Whether it works; it tells nothing else. Raises Unreachable when the device is gone."""
@@ -109,7 +117,7 @@ class Icarus:
             hashrate_nominal=self._model.hashrate,
             power=self._plate.power if busy and self._plate is not None else None,
             power_source=PowerSource.ESTIMATED if busy else None,
-            identity=Identity(make="Icarus", model=self._plate.model if self._plate is not None else None),
+            identity=self._identity,
         )
 
     async def assign(self, work: Work) -> None:
@@ -118,26 +126,27 @@ class Icarus:
             return
         port = await self._open()
         self._key = work.key
-        try:
-            await port.write(icarus.Work.from_header(work.header, work.midstate).frame())
-        except Unreachable:
-            self._drop()
-            raise
+        await self._send(port, icarus.Work.from_header(work.header, work.midstate).frame())
         self._busy_until = self._mono() + self._model.full_range
 
     async def nonce(self) -> Nonce:
-        """Wait for the next nonce. Safe to cancel. Raises Unreachable when the device is gone."""
+        """Wait for the next nonce. Safe to cancel. Raises Unreachable for a lost device, Garbled for a torn reply."""
         while not self._replies:
             await self._receive()
+        self._busy_until = self._mono() + BETWEEN_WORKS
         return Nonce(self._key, int.from_bytes(self._replies.popleft(), "little"))
 
     async def sleep(self) -> Receipt:
-        """Give no more work."""
+        """Give no more work, and end the present one with work that is solved at once."""
         changed, self._asleep = not self._asleep, True
-        return Receipt("sleep", changed, {"stops within": f"{self._model.full_range:.1f} s"})
+        if self._port is not None and self._mono() < self._busy_until:
+            self._stopping = True
+            await self._send(self._port, icarus.GOLDEN_WORK)
+        self._busy_until = 0.0
+        return Receipt("sleep", changed, {"mode after": "sleep"})
 
     async def wake(self, mode: str | None = None) -> Receipt:
-        """Give work again. Raises Refused for any mode but the only one."""
+        """Take work again. Raises Refused for any mode but the only one."""
         if mode not in (None, "normal"):
             raise Refused(f"an Icarus has no mode {mode}")
         changed, self._asleep = self._asleep, False
@@ -145,7 +154,7 @@ class Icarus:
 
     async def close(self) -> None:
         """Give the device back."""
-        self._drop()
+        self._drop(self._port)
 
     async def _open(self) -> Port:
         async with self._opening:
@@ -159,32 +168,61 @@ class Icarus:
                 self._port = port
                 self._reader = icarus.NonceReader()
                 self._replies.clear()
+                self._stopping = False
             return self._port
+
+    async def _send(self, port: Port, frame: bytes) -> None:
+        try:
+            await port.write(frame)
+        except Unreachable:
+            self._drop(port)
+            raise
+        except asyncio.CancelledError:
+            self._drop(port)  # half a frame may be out: the device would take the next one for its rest
+            raise
+        self._reader.work_sent()
 
     async def _receive(self) -> None:
         port = self._port
         if port is None:
             raise Unreachable("the device is not open")
         try:
-            async with asyncio.timeout(icarus.RESYNC_SILENCE if self._reader.pending else None):
+            async with asyncio.timeout(RESYNC_SILENCE if self._reader.pending else None):
                 data = await port.read(READ_SIZE)
         except TimeoutError:
-            self._reader.silence()
+            self._silence()
             return
         if not data:
-            self._drop()
+            self._drop(port)
             raise Unreachable(f"{self._spec.address} is gone")
-        self._replies.extend(self._reader.receive_data(data))
+        self._take(self._reader.receive_data(data))
 
-    def _drop(self) -> None:
-        if self._port is not None:
-            self._port.close()
+    def _take(self, replies: list[bytes]) -> None:
+        """Keep replies, but not the one that ended the work of a device sent to sleep."""
+        for reply in replies:
+            if self._stopping and reply == icarus.GOLDEN_NONCE:
+                self._stopping = False
+            else:
+                self._replies.append(reply)
+
+    def _silence(self) -> None:
+        """The line is quiet. A torn reply means that the device has stopped, so somebody must hear of it."""
+        before = self._reader.dropped
+        self._reader.silence()
+        if self._reader.dropped > before:
+            raise Garbled(f"a reply of {self._reader.dropped - before} bytes")
+
+    def _drop(self, port: Port | None) -> None:
+        """Give up a port; a later one, opened meanwhile by somebody else's call, stays."""
+        if port is not None:
+            port.close()
+        if self._port is port:
             self._port = None
-        self._busy_until = 0.0
+            self._busy_until = 0.0
 
 
 async def _prove(port: Port) -> None:
-    """Send the golden work and expect the golden nonce. Raises Garbled or Unreachable."""
+    """Send the golden work and expect the golden nonce. Raises Unreachable, NoAnswer or Garbled."""
     await port.write(icarus.GOLDEN_WORK)
     answer = b""
     try:
@@ -196,4 +234,6 @@ async def _prove(port: Port) -> None:
                 # What an earlier work left on the line may come first; more than this is no Icarus.
                 answer = (answer + data)[-READ_SIZE:]
     except TimeoutError:
+        if not answer:
+            raise NoAnswer("nothing answers the golden work") from None
         raise Garbled("no Icarus: the golden work was not answered with the golden nonce", answer) from None

@@ -14,6 +14,8 @@ from shedload.stratum.shares import Share
 
 CONNECT_DEADLINE = 10.0
 """Seconds for TCP and TLS: a dead pool must be left within ten."""
+ANSWER_DEADLINE = 30.0
+"""Seconds in which a pool that was sent a share must say something, whatever it is: pools answer in milliseconds."""
 WRITE_HIGH_WATER = 64 * 1024
 """Bytes that may wait for a pool that reads nothing, before the connection is given up."""
 READ_SIZE = 64 * 1024
@@ -32,6 +34,10 @@ class PoolAddress:
     tls: bool = False
 
 
+class Left(Exception):
+    """The connection was ended by us."""
+
+
 class PoolConnection:
     """A pool that has been dialled. Events go to `listener` as they come."""
 
@@ -44,28 +50,28 @@ class PoolConnection:
     ) -> None:
         self.address = address
         self.client = client
+        self.working = asyncio.Event()
+        """Set with the first job."""
         self._listener = listener
         self._mono = mono
         self._writer: asyncio.StreamWriter | None = None
-        self.working = asyncio.Event()
-        """Set with the first job."""
+        self._unheard_since: float | None = None  # when a share went out since the pool last spoke
+        self._leave_at: float | None = None
+        self._stir = asyncio.Event()
 
     @property
     def usable(self) -> bool:
         """Ready to take shares."""
         return self._writer is not None and self.client.ready and self.client.failure is None
 
-    async def run(self, tls: ssl.SSLContext | None = None) -> None:
-        """Dial and speak until the connection ends. Raises Unreachable or ProtocolError, saying why."""
-        try:
-            async with asyncio.timeout(CONNECT_DEADLINE):
-                reader, writer = await asyncio.open_connection(
-                    self.address.host, self.address.port, ssl=tls, limit=READ_SIZE
-                )
-        except TimeoutError:
-            raise Unreachable(f"no connection within {CONNECT_DEADLINE:g} s") from None
-        except OSError as error:
-            raise Unreachable(f"cannot connect: {error.strerror or error}") from error
+    @property
+    def leaving(self) -> bool:
+        """It ends soon, because we want it to."""
+        return self._leave_at is not None
+
+    async def run(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Dial and speak until the end. Raises Unreachable or ProtocolError, saying why, or Left when we hung up."""
+        reader, writer = await self._dial(host, port, tls)
         self._writer = writer
         try:
             self.client.start(self._mono())
@@ -78,36 +84,93 @@ class PoolConnection:
 
     def submit(self, job: Job, share: Share) -> int | None:
         """Send a share; its token, or None where the connection cannot take it any more."""
-        token = self.client.submit(job, share, self._mono())
+        if self._writer is None:
+            return None
+        now = self._mono()
+        token = self.client.submit(job, share, now)
         self._write()
+        if token is not None and self._unheard_since is None:
+            self._unheard_since = now
+            self._stir.set()  # the reader's deadline has come nearer
         return token
 
-    def close(self) -> None:
-        """Hang up; `run` ends soon after."""
-        if self._writer is not None:
-            self._writer.transport.abort()
+    def leave(self, after: float = 0.0) -> None:
+        """Hang up once every share is answered, and at the latest in `after` seconds; `run` then raises Left."""
+        self._leave_at = self._mono() + after
+        self._stir.set()
+
+    async def _dial(
+        self, host: str, port: int, tls: ssl.SSLContext | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            async with asyncio.timeout(CONNECT_DEADLINE):
+                return await asyncio.open_connection(host, port, ssl=tls, limit=READ_SIZE)
+        except TimeoutError:
+            raise Unreachable(f"no connection within {CONNECT_DEADLINE:g} s") from None
+        except (OSError, ValueError) as error:  # ValueError: a name that cannot be one, a certificate that is wrong
+            raise Unreachable(f"cannot connect: {getattr(error, 'strerror', None) or error}") from error
 
     async def _speak(self, reader: asyncio.StreamReader) -> None:
-        while True:
-            self._write()
-            self._tell()
-            deadline = self.client.next_deadline()
-            try:
-                async with asyncio.timeout(None if deadline is None else max(0.0, deadline - self._mono())):
-                    data = await reader.read(READ_SIZE)
-            except TimeoutError:
-                self.client.tick(self._mono())
-                continue
-            except OSError as error:
-                raise ProtocolError(f"connection lost: {error.strerror or error}") from error
-            if data:
-                self.client.receive_data(data, self._mono())
-            else:
-                self.client.receive_eof()
+        reading: asyncio.Future[bytes] | None = None
+        try:
+            while True:
+                self._write()
+                self._tell()
+                self._check_time()
+                reading = reading or asyncio.ensure_future(reader.read(READ_SIZE))
+                await self._wait(reading)
+                if not reading.done():
+                    self.client.tick(self._mono())
+                    continue
+                self._take(reading)
+                reading = None
+        finally:
+            if reading is not None:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+
+    async def _wait(self, reading: "asyncio.Future[bytes]") -> None:
+        """Until bytes are here, a deadline has passed, or something was sent that brings a deadline nearer."""
+        deadlines = [self.client.next_deadline(), self._leave_at]
+        if self._unheard_since is not None:
+            deadlines.append(self._unheard_since + ANSWER_DEADLINE)
+        nearest = min((at for at in deadlines if at is not None), default=None)
+        self._stir.clear()
+        stir = asyncio.ensure_future(self._stir.wait())
+        try:
+            timeout = None if nearest is None else max(0.0, nearest - self._mono())
+            await asyncio.wait((reading, stir), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stir.cancel()
+            await asyncio.gather(stir, return_exceptions=True)
+
+    def _take(self, reading: "asyncio.Future[bytes]") -> None:
+        try:
+            data = reading.result()
+        except OSError as error:
+            self.client.receive_eof()
+            self._tell_rest()
+            raise ProtocolError(f"closed: connection lost, {error.strerror or error}") from error
+        if not data:
+            self.client.receive_eof()
+            return
+        self._unheard_since = None
+        self.client.receive_data(data, self._mono())
+
+    def _check_time(self) -> None:
+        now = self._mono()
+        if self._leave_at is not None and (now >= self._leave_at or not self.client.book.unanswered):
+            self.client.receive_eof()
+            self._tell_rest()
+            raise Left
+        if self._unheard_since is not None and now >= self._unheard_since + ANSWER_DEADLINE:
+            self.client.receive_eof()
+            self._tell_rest()
+            raise ProtocolError(f"no_answer: nothing heard in {ANSWER_DEADLINE:g} s since a share was sent")
 
     def _write(self) -> None:
         writer = self._writer
-        if writer is None:
+        if writer is None or writer.transport.is_closing():
             return
         data = self.client.data_to_send()
         if data:
@@ -123,3 +186,9 @@ class PoolConnection:
             if isinstance(event, Failed):
                 self._write()
                 raise ProtocolError(f"{event.kind.value}: {event.reason}")
+
+    def _tell_rest(self) -> None:
+        """Pass on what became of the shares that were under way, and not that the connection is over."""
+        for event in self.client.events_received():
+            if not isinstance(event, Failed):
+                self._listener(self, event)

@@ -1,6 +1,6 @@
 """The upstream pools: the best one that works is mined at, the next takes over, the better one returns when stable.
 
-    PoolAddress --keeper--> PoolConnection --events--> Upstream --Work source--> dispatch
+    PoolAddress --Keeper--> PoolConnection --events--> Upstream --work--> dispatch
     dispatch --share--> Upstream --> the connection that its job came from
 
 Each pool has a keeper. The preferred pool's keeper always tries; another's only while nothing better is active.
@@ -9,29 +9,22 @@ Each pool has a keeper. The preferred pool's keeper always tries; another's only
 import asyncio
 import random
 import ssl
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
 
 from controller.clock import Clock
-from controller.stratum.connection import PoolAddress, PoolConnection
+from controller.stratum.books import PoolBooks
+from controller.stratum.connection import Left, PoolAddress, PoolConnection
 from shedload.errors import ProtocolError, Unreachable
 from shedload.stratum.client import StratumClient
-from shedload.stratum.events import (
-    ClientEvent,
-    Message,
-    NewJob,
-    Ready,
-    ReconnectAsked,
-    SubmitLost,
-    SubmitResult,
-    Unusable,
-)
+from shedload.stratum.events import ClientEvent, FailureKind, NewJob, ReconnectAsked
 from shedload.stratum.jobs import Job
 from shedload.stratum.shares import Share
+
+__all__ = ["PoolAddress", "PoolBooks", "PoolConnection", "Upstream", "WorkListener"]
 
 HEAD_START = 3.0
 """Seconds that a better pool gets before the next one is dialled."""
@@ -41,6 +34,12 @@ GRACE = 30.0
 """Seconds that the connection left behind stays open for shares on their way."""
 BACKOFF_FIRST, BACKOFF_MAX = 1.0, 60.0
 """Seconds between tries: doubled with jitter, begun anew after a connection that lasted STABLE_AFTER."""
+SILENCE_FIRST, SILENCE_MAX = 55.0, 110.0
+"""Seconds without a line. Pools notify every 30 to 60 s; one that was given up for silence gets twice as long next."""
+RECONNECT_GRACE = 2.0
+"""Seconds for answers on their way when a pool asks us to dial again."""
+MAX_REDIRECTS, REDIRECT_WINDOW = 3, 600.0
+"""So many requests to reconnect are obeyed in so many seconds; more are a pool, or a thief, that plays with us."""
 
 log = structlog.get_logger(__name__)
 
@@ -51,26 +50,6 @@ class WorkListener(Protocol):
     def work_changed(self, *, clean: bool) -> None:
         """There is other work than before; `clean`: what is in progress is worth nothing now."""
         ...
-
-
-@dataclass(slots=True)
-class PoolBooks:
-    """One pool's counts since the start; all of them metrics."""
-
-    accepted: int = 0
-    accepted_difficulty: float = 0.0
-    rejected: Counter[str] = field(default_factory=Counter)
-    lost: Counter[str] = field(default_factory=Counter)
-    submitted: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-    unusable: int = 0
-    jobs: int = 0
-    connected: bool = False
-    active: bool = False
-    difficulty: float = 0.0
-    latency: float | None = None  # seconds from the last share to its answer
-    last_failure: str = ""
-    last_accepted: float | None = None  # Clock.mono()
 
 
 class Upstream:
@@ -86,17 +65,18 @@ class Upstream:
         version_mask: int = 0,
         tls: Callable[[PoolAddress], ssl.SSLContext] | None = None,
     ) -> None:
-        self._addresses = sorted(addresses, key=lambda address: address.rank)
-        self._clock = clock
-        self._stable_after = stable_after
+        self.clock = clock
+        self.stable_after = stable_after
+        self.books: dict[str, PoolBooks] = {}
         self._suggest = suggest_difficulty
         self._mask = version_mask
         self._tls = tls or (lambda _address: ssl.create_default_context())
         self._active: PoolConnection | None = None
-        self._connections: dict[int, PoolConnection] = {}  # rank -> dialled
         self._changed = asyncio.Event()  # replaced each time the active pool changes
         self._listeners: list[WorkListener] = []
-        self.books = {address.name: PoolBooks() for address in self._addresses}
+        self._keepers = [Keeper(self, one, place) for place, one in enumerate(sorted(addresses, key=_by_rank))]
+        for keeper in self._keepers:
+            self.books[keeper.address.name] = keeper.books
 
     @property
     def active(self) -> PoolAddress | None:
@@ -129,126 +109,169 @@ class Upstream:
     async def run(self) -> None:
         """Keep the pools until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for address in self._addresses:
-                group.create_task(self._keep(address, group), name=f"pool {address.name}")
+            for keeper in self._keepers:
+                group.create_task(keeper.run(), name=f"pool {keeper.address.name}")
 
-    async def _keep(self, address: PoolAddress, group: asyncio.TaskGroup) -> None:
-        wait = BACKOFF_FIRST
-        while True:
-            await self._wanted(address)
-            began = self._clock.mono()
-            await self._serve(address, group)
-            wait = BACKOFF_FIRST if self._clock.mono() - began > self._stable_after else min(BACKOFF_MAX, wait * 2)
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+    # --- what keepers ask and tell ---
 
-    async def _wanted(self, address: PoolAddress) -> None:
-        """Wait until this pool should be dialled: nothing better works, for as long as the better ones' head start."""
-        place = self._addresses.index(address)
+    async def wanted(self, place: int) -> None:
+        """Wait until the pool of this place should be dialled: nothing better works, the better ones' start is over."""
         while True:
-            while self._better_than(address):
+            while self._as_good_as(place):
                 await self._changed.wait()
             if place == 0 or self._active is not None:
                 return
             await asyncio.sleep(HEAD_START * place)
-            if not self._better_than(address):
+            if not self._as_good_as(place):
                 return
 
-    def _better_than(self, address: PoolAddress) -> bool:
-        return self._active is not None and self._active.address.rank <= address.rank
-
-    async def _serve(self, address: PoolAddress, group: asyncio.TaskGroup) -> None:
-        books = self.books[address.name]
-        connection = PoolConnection(address, self._client(address), self._heard, self._clock.mono)
-        self._connections[address.rank] = connection
-        promotion = group.create_task(self._promote(connection), name=f"promote {address.name}")
-        try:
-            await connection.run(self._tls(address) if address.tls else None)
-        except (Unreachable, ProtocolError) as error:
-            kind = "unreachable" if isinstance(error, Unreachable) else str(error).split(":", 1)[0]
-            books.failures[kind] += 1
-            if str(error) != books.last_failure:
-                log.warning("pool_failed", pool=address.name, reason=str(error))
-            books.last_failure = str(error)
-        finally:
-            promotion.cancel()
-            books.connected = False
-            del self._connections[address.rank]
-            if self._active is connection:
-                self._activate(self._best_left())
-
-    def _client(self, address: PoolAddress) -> StratumClient:
-        return StratumClient(
-            worker=address.user,
-            password=address.password,
-            host=address.host,
-            version_mask=self._mask,
-            suggest_difficulty=self._suggest,
-        )
-
-    async def _promote(self, connection: PoolConnection) -> None:
+    async def promote(self, connection: PoolConnection, place: int) -> None:
         """Make a connection the active one: at once when there is none, else after it has proved stable."""
         await connection.working.wait()
         if self._active is not None:
-            await asyncio.sleep(self._stable_after)
+            await asyncio.sleep(self.stable_after)
         before = self._active
-        if not connection.usable or before is connection or self._better_than(connection.address):
+        if before is connection or not connection.usable or connection.leaving:
+            return
+        if self._as_good_as(place):
+            connection.leave()  # a better one was faster: nobody needs this one
             return
         self._activate(connection)
         if before is not None:
             await asyncio.sleep(GRACE)
-            before.close()
+            before.leave()
+
+    def ended(self, connection: PoolConnection) -> None:
+        """A connection is over."""
+        if self._active is connection:
+            self._activate(self._best_left())
+
+    def heard(self, connection: PoolConnection, event: ClientEvent) -> None:
+        """A connection has news."""
+        if isinstance(event, NewJob) and connection is self._active:
+            self._work_changed(clean=event.clean)
+
+    def client(self, address: PoolAddress, host: str, silence: float) -> StratumClient:
+        """A state machine for one connection."""
+        return StratumClient(
+            worker=address.user,
+            password=address.password,
+            host=host,
+            version_mask=self._mask,
+            suggest_difficulty=self._suggest,
+            silence_timeout=silence,
+        )
+
+    def context(self, address: PoolAddress) -> ssl.SSLContext | None:
+        """TLS, where the pool has it: a redirect never takes it away."""
+        return self._tls(address) if address.tls else None
+
+    def _as_good_as(self, place: int) -> bool:
+        """The active pool is this one or a better one."""
+        return self._active is not None and self._place(self._active) <= place
+
+    def _place(self, connection: PoolConnection) -> int:
+        return next(keeper.place for keeper in self._keepers if keeper.address is connection.address)
 
     def _activate(self, connection: PoolConnection | None) -> None:
         self._active = connection
-        for name, books in self.books.items():
-            books.active = connection is not None and name == connection.address.name
+        for keeper in self._keepers:
+            keeper.books.active = connection is not None and keeper.address is connection.address
         log.info("pool_active", pool=connection.address.name if connection is not None else None)
         self._changed.set()
         self._changed = asyncio.Event()
         self._work_changed(clean=True)
 
     def _best_left(self) -> PoolConnection | None:
-        usable = [link for link in self._connections.values() if link.usable and link.working.is_set()]
-        return min(usable, key=lambda link: link.address.rank, default=None)
+        links = (keeper.connection for keeper in self._keepers)
+        return next((one for one in links if one is not None and one.usable and one.working.is_set()), None)
 
     def _work_changed(self, *, clean: bool) -> None:
         for listener in self._listeners:
             listener.work_changed(clean=clean)
 
-    def _heard(self, connection: PoolConnection, event: ClientEvent) -> None:
-        books = self.books[connection.address.name]
-        match event:
-            case Ready():
-                books.connected = True
-                books.last_failure = ""
-            case NewJob(job=job, clean=clean):
-                books.jobs += 1
-                books.difficulty = float(job.difficulty)
-                if connection is self._active:
-                    self._work_changed(clean=clean)
-            case SubmitResult():
-                self._answered(books, event)
-            case SubmitLost(cause=cause):
-                books.lost[cause.value] += 1
-            case ReconnectAsked(allowed=allowed, why=why):
-                log.warning("pool_asks_reconnect", pool=connection.address.name, allowed=allowed, why=why)
-                if allowed:
-                    connection.close()
-            case Message(text=text):
-                log.info("pool_message", pool=connection.address.name, text=text)
-            case Unusable(method=method, reason=reason):
-                books.unusable += 1
-                if books.unusable == 1:
-                    log.warning("pool_unusable", pool=connection.address.name, method=method, reason=reason)
-            case _:
-                pass
 
-    def _answered(self, books: PoolBooks, event: SubmitResult) -> None:
-        books.latency = event.seconds
-        if event.accepted:
-            books.accepted += 1
-            books.accepted_difficulty += float(event.job.difficulty)
-            books.last_accepted = self._clock.mono()
-        else:
-            books.rejected[event.reason.value if event.reason is not None else "unknown"] += 1
-            log.warning("share_rejected", reason=event.reason, text=event.text)
+class Keeper:
+    """One pool: dials it when it is wanted, and knows how patient to be with it."""
+
+    def __init__(self, upstream: Upstream, address: PoolAddress, place: int) -> None:
+        self.address = address
+        self.place = place
+        self.books = PoolBooks()
+        self.connection: PoolConnection | None = None
+        self._upstream = upstream
+        self._mono = upstream.clock.mono
+        self._target = (address.host, address.port)
+        self._silence = SILENCE_FIRST
+        self._logged = ""
+        self._redirects: deque[float] = deque(maxlen=MAX_REDIRECTS)
+        self._pause = 0.0
+
+    async def run(self) -> None:
+        """Keep the pool until cancelled."""
+        wait = BACKOFF_FIRST
+        while True:
+            await self._upstream.wanted(self.place)
+            began = self._mono()
+            self._pause = 0.0
+            left = await self._serve()
+            if self._mono() - began > self._upstream.stable_after:
+                wait, self._logged = BACKOFF_FIRST, ""
+            if self._pause or not left:
+                await asyncio.sleep(max(self._pause, wait * random.uniform(0.5, 1.0)))
+                wait = min(BACKOFF_MAX, wait * 2)
+
+    async def _serve(self) -> bool:
+        """Serve one connection; True when it was us who ended it."""
+        host, port = self._target
+        client = self._upstream.client(self.address, host, self._silence)
+        connection = self.connection = PoolConnection(self.address, client, self._heard, self._mono)
+        promotion = asyncio.ensure_future(self._upstream.promote(connection, self.place))
+        try:
+            await connection.run(host, port, self._upstream.context(self.address))
+        except Left:
+            return True
+        except (Unreachable, ProtocolError) as error:
+            self._failed(error)
+        finally:
+            promotion.cancel()
+            self.connection = None
+            self.books.connected = False
+            self._upstream.ended(connection)
+        return False
+
+    def _failed(self, error: Unreachable | ProtocolError) -> None:
+        kind = "unreachable" if isinstance(error, Unreachable) else str(error).split(":", 1)[0]
+        self.books.failures[kind] += 1
+        self.books.last_failure = str(error)
+        if kind != self._logged:
+            log.warning("pool_failed", pool=self.address.name, reason=str(error))
+        self._logged = kind
+        self._target = (self.address.host, self.address.port)  # where a redirect led is not where we were sent
+        if kind == FailureKind.SILENCE:
+            self._silence = min(SILENCE_MAX, self._silence * 2)
+
+    def _heard(self, connection: PoolConnection, event: ClientEvent) -> None:
+        self.books.count(self.address.name, event, self._mono())
+        if isinstance(event, ReconnectAsked):
+            self._asked_to_reconnect(connection, event)
+        self._upstream.heard(connection, event)
+
+    def _asked_to_reconnect(self, connection: PoolConnection, event: ReconnectAsked) -> None:
+        now = self._mono()
+        often = len(self._redirects) == MAX_REDIRECTS and now - self._redirects[0] < REDIRECT_WINDOW
+        allowed = event.allowed and not often
+        self.books.reconnects["obeyed" if allowed else "too_often" if event.allowed else "refused"] += 1
+        if self._logged != f"reconnect {allowed}":
+            self._logged = f"reconnect {allowed}"
+            log.warning("pool_asks_reconnect", pool=self.address.name, obeyed=allowed, why=event.why)
+        if not allowed or connection.leaving:
+            return
+        self._redirects.append(now)
+        self._target = (event.host or self.address.host, event.port or self._target[1])
+        self._pause = max(event.wait, BACKOFF_FIRST)
+        connection.leave(RECONNECT_GRACE)
+
+
+def _by_rank(address: PoolAddress) -> int:
+    return address.rank
