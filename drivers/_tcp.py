@@ -21,6 +21,8 @@ SILENCE_S = 0.3
 
 _NUL = 0
 _CLOSERS = frozenset(b"}]|")
+_CLOSING = (b"}", b"]", b"|")
+_BLANK = b"\0 \r\n\t"
 
 
 async def exchange(endpoint: Endpoint, request: bytes, *, deadline_s: float, cap: int = REPLY_CAP) -> bytes:
@@ -68,11 +70,11 @@ class _Wire(asyncio.Protocol):
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
-        """Gather until the NUL; the chunk's last byte is all that is looked at on the way."""
+        """Gather until the closing NUL; the last bytes of a chunk are all that is looked at on the way."""
         self._chunks.append(data)
         self._size += len(data)
         last = data[-1]
-        if last == _NUL:
+        if last == _NUL and (data[-2:-1] in _CLOSING or self._closes()):
             self._finish()
         elif self._size > self._cap:
             self._fail(Garbled(f"reply is longer than {self._cap} bytes", b"".join(self._chunks)[:512]))
@@ -123,6 +125,10 @@ class _Wire(asyncio.Protocol):
         if not self.reply.done():
             self.reply.set_exception(error)
 
+    def _closes(self) -> bool:
+        """A NUL ends the reply only behind a closing byte: some firmware has NULs inside values."""
+        return b"".join(self._chunks[-2:]).rstrip(_BLANK)[-1:] in _CLOSING
+
     def _listen_for_silence(self) -> None:
         if self._silence is not None:
             self._silence.cancel()
@@ -130,6 +136,6 @@ class _Wire(asyncio.Protocol):
 
     def _silent(self) -> None:
         """Nothing came for a while: done if a whole JSON value is there, or a text reply's closing bar."""
-        text = b"".join(self._chunks).strip(b"\0 \r\n\t")
+        text = b"".join(self._chunks).strip(_BLANK)
         if text.endswith(b"|") or value_end(text) is not None:
             self._finish()

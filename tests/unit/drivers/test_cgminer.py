@@ -58,7 +58,7 @@ class Miner:
     """One process with the socket API."""
 
     def __init__(self, *pools: PoolTarget, joins: bool = True, writable: bool = True) -> None:
-        self.pools = [[number, pool, number] for number, pool in enumerate(pools)]  # number, pool, priority
+        self.pools = [[index, pool, index] for index, pool in enumerate(pools)]  # index, pool, priority
         self.joins = joins
         self.writable = writable
         self.active = 0
@@ -101,9 +101,9 @@ class Miner:
 
     def on_pools(self, _):
         rows = [
-            {"POOL": number, "URL": pool.url, "User": pool.user, "Status": "Alive", "Priority": priority,
-             "Accepted": 1, "Rejected": 0, "Stale": 0, "Stratum Active": number == self.active}
-            for number, pool, priority in self.pools
+            {"POOL": index, "URL": pool.url, "User": pool.user, "Status": "Alive", "Priority": priority,
+             "Accepted": 1, "Rejected": 0, "Stale": 0, "Stratum Active": index == self.active}
+            for index, pool, priority in self.pools
         ]  # fmt: skip
         return self.ok(7, POOLS=rows)
 
@@ -129,8 +129,8 @@ class Miner:
 
     def on_addpool(self, parameter):
         url, user, password = fields(parameter)
-        number = max([each[0] for each in self.pools], default=-1) + 1
-        self.pools.append([number, PoolTarget(url, user, password), len(self.pools)])
+        index = max([each[0] for each in self.pools], default=-1) + 1
+        self.pools.append([index, PoolTarget(url, user, password), len(self.pools)])
         return self.ok(55)
 
     def find(self, parameter):
@@ -138,7 +138,7 @@ class Miner:
 
     def reorder(self, numbers):
         rest = [each for each in sorted(self.pools, key=lambda each: each[2]) if each[0] not in numbers]
-        for place, each in enumerate([self.find(number) for number in numbers] + rest):
+        for place, each in enumerate([self.find(index) for index in numbers] + rest):
             each[2] = place
 
     def on_switchpool(self, parameter):

@@ -84,6 +84,18 @@ def test_reply_byte_by_byte_ends_at_the_nul_although_the_peer_keeps_the_connecti
     assert answering(loop, serve) == REPLY
 
 
+def test_nul_inside_a_value_is_not_the_end(loop):
+    async def serve(reader, writer):
+        await reader.read(4095)
+        writer.write(b'{"a":"x\0')
+        await asyncio.sleep(0.05)
+        writer.write(b'y"}')
+        await asyncio.sleep(0.05)
+        writer.write(b"\0")
+
+    assert answering(loop, serve) == b'{"a":"x\0y"}\0'
+
+
 def test_reply_without_nul_ends_when_the_peer_closes(loop):
     async def serve(reader, writer):
         await reader.read(4095)
