@@ -9,7 +9,7 @@ import gc
 import os
 import secrets
 import ssl
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ import structlog
 
 import drivers
 from controller.actuate import MODE_BEFORE_SLEEP, ActuateSettings, Actuator
-from controller.allocate import AllocationSettings
+from controller.allocate import RAMP_DOWN_SHARE, AllocationSettings
 from controller.api import Api
 from controller.clock import Clock
 from controller.config import Config, Installation
@@ -43,7 +43,7 @@ from controller.prices.series import PriceSeries
 from controller.safety import SafetySettings
 from controller.settings import HttpMeter, MqttMeter, MqttSettings, NoMeter
 from controller.status import Site, group_status, site_status
-from controller.store import StorePort
+from controller.store import Store, StorePort
 from controller.stratum.connection import PoolAddress
 from controller.stratum.dispatch import Dispatch
 from controller.stratum.upstream import Upstream
@@ -51,7 +51,8 @@ from controller.track import CommandState, TrackSettings, Verdict
 from drivers.io import Io
 from drivers.meter_http import open_meter
 from shedload.device import Observation, Rig, RigName
-from shedload.errors import RigError, StoreError
+from shedload.errors import ConfigError, RigError, StoreError
+from shedload.units import Watts
 
 LEDGER = "ledger"
 HOUSEKEEPING = 5.0
@@ -237,6 +238,43 @@ class Daemon:
             await self._store.remember({LEDGER: self.controller.ledger.fact()})
 
 
+async def serve(
+    installation: Installation, options: Options, clock: Clock, started: Callable[[Daemon], None] | None = None
+) -> None:
+    """Open the store, build the daemon and run it to its end; `started` gets it before it runs.
+
+    Raises ConfigError, StoreError, OSError where the address to listen on cannot be had.
+    """
+    store = await Store.open(installation.config.site.state_dir, clock)
+    try:
+        async with Io(mono=clock.mono) as io:
+            daemon = Daemon(installation, store, io, clock, options)
+            if started is not None:
+                started(daemon)
+            await daemon.run()
+    finally:
+        await store.close()
+
+
+def driver_names() -> tuple[str, ...]:
+    """Drivers that an inventory may name."""
+    return drivers.names()
+
+
+async def rig_problems(installation: Installation) -> list[ConfigError]:
+    """What the drivers have to say against rows of the inventory; touches no network. Raises ConfigError."""
+    problems = []
+    async with Io() as io:
+        for spec in installation.specs():
+            try:
+                rig = drivers.load(spec.driver).open(spec, io)
+            except ConfigError as error:
+                problems.append(ConfigError(f"slot {spec.name}: {error.where}", error.problem, error.remedy))
+            else:
+                await rig.close()
+    return problems
+
+
 def open_rigs(installation: Installation, io: Io) -> list[Rig]:
     """Open every slot with its driver; touches no network. Raises ConfigError."""
     return [drivers.load(spec.driver).open(spec, io) for spec in installation.specs()]
@@ -300,6 +338,7 @@ def _controller(config: Config, parts: Daemon, store: StorePort, clock: Clock) -
         ),
         allocation=AllocationSettings(
             ramp_up_per_minute=site.ramp_up_per_minute,
+            ramp_down_per_minute=Watts(site.power_cap * RAMP_DOWN_SHARE),
             wakes_per_cycle=control.stagger_rigs_per_cycle,
             minimum_off=control.min_off_s,
         ),

@@ -213,13 +213,18 @@ def _slot(slot: PriceSlot) -> dict[str, Any]:
 
 def _rigs(site: Site) -> dict[str, Any]:
     views = site.controller.views.values()
-    rates = [view.telemetry.hashrate for view in views if view.telemetry and view.telemetry.hashrate is not None]
     return {
         "total": len(site.farm.records),
         "by_state": _by_state(views),
-        "hashrate_hs": sum(rates) if rates else None,
+        "hashrate_hs": _hashrate(views),
         "power_w": sum(believed_power(view) for view in views),
     }
+
+
+def _hashrate(views: Iterable[RigView]) -> float | None:
+    """The sum of what is known, None where no rig tells."""
+    rates = [view.telemetry.hashrate for view in views if view.telemetry and view.telemetry.hashrate is not None]
+    return sum(rates) if rates else None
 
 
 def _by_state(views: Iterable[RigView]) -> dict[str, int]:
@@ -239,9 +244,7 @@ def group_status(site: Site) -> dict[str, dict[str, Any]]:
             "rigs": len(views),
             "by_state": _by_state(views),
             "power_w": sum(believed_power(view) for view in views),
-            "hashrate_hs": sum(
-                view.telemetry.hashrate for view in views if view.telemetry and view.telemetry.hashrate is not None
-            ),
+            "hashrate_hs": _hashrate(views),
         }
         for name, views in sorted(groups.items())
     }
