@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from drivers._antminer_cgi import Cgi
-from drivers._antminer_conf import generation, level, mode
+from drivers._antminer_conf import Conf, generation, level, mode
 from drivers._antminer_sample import Known, Sample
 from drivers._antminer_web import board_plates, power_supply_faults, status_faults
 from shedload.device import Fault
@@ -71,6 +71,12 @@ class Tiers:
             if tier.name in {"configuration", "light"}:
                 tier.due = float("-inf")
 
+    def learn(self, conf: Conf) -> None:
+        """Take in a configuration that was just read."""
+        known = self.known
+        known.generation, known.mode, known.level = generation(conf), mode(conf), level(conf)
+        self._configured = self._mono()
+
     async def update(self, sample: Sample) -> None:
         """Read what is due beside this sample."""
         self._notice(sample)
@@ -124,10 +130,7 @@ class Tiers:
             tier.due = self._mono() + tier.period
 
     async def _read_configuration(self, _: Sample) -> None:
-        conf = await self._cgi.configuration()
-        known = self.known
-        known.generation, known.mode, known.level = generation(conf), mode(conf), level(conf)
-        self._configured = self._mono()
+        self.learn(await self._cgi.configuration())
 
     async def _read_identity(self, _: Sample) -> None:
         found = await self._cgi.identity()

@@ -164,6 +164,7 @@ class Antminer:
             outcome = await write_change(self._cgi, change, text_modes=self._text_modes)
         finally:
             self._tiers.hurry()
+        self._tiers.learn(outcome.after)
         self._text_modes = outcome.text_modes
         return Receipt(verb, changed=outcome.changed, evidence=outcome.evidence(change))
 
