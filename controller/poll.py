@@ -1,13 +1,14 @@
-"""When each rig is read: spread over the interval, with jitter, backoff for those that fail, and bounded concurrency.
+"""When each rig is read: on a grid of its own, with jitter, backoff for those that fail, and bounded concurrency.
 
-Rigs that failed last time queue at a gate of their own, so that a fifth of the fleet hanging until its deadline never
-takes the places of the healthy.
+Rigs that failed last time queue at a gate of their own, and a reading that waits for its rig soon gives its place at
+the gate back: a fifth of the fleet hanging until its deadline never takes the places of the healthy.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from controller.lane import Lane
 from shedload.device import Observation, RigName
@@ -16,6 +17,8 @@ JITTER = 0.05
 """Part of the interval by which readings move about, so that rigs behind one switch do not fall into step."""
 SUSPECT_SHARE = 0.25
 """Part of the concurrency that rigs may take which failed last time."""
+GATE_TIME = 1.0
+"""Seconds after which a reading gives its place at the gate to the next: one that still waits costs no processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +27,22 @@ class PollSettings:
 
     interval: float = 10.0
     budget: float = 8.0  # hard end of one reading: several exchanges of a slow control board
-    command_budget: float = 60.0  # configuration CGIs write flash and are read back after 5 s and more
+    command_budget: float = 90.0  # a stock CGI may take 45 s to write flash and 30 s until it can be read back
     backoff_max: float = 120.0
     concurrency: int = 256
     command_concurrency: int = 256
-    seed: int | None = None
+    seed: int | None = None  # None: drawn from the process's own chance
 
 
 @dataclass(slots=True)
 class _Entry:
     lane: Lane
+    phase: float  # an instant of this rig's grid; every interval before and after it is another
     due: float
     failures: int = 0
     timer: asyncio.TimerHandle | None = None
     reading: bool = False
-    hurried: bool = field(default=False)
+    hurried: bool = False
 
 
 class Poller:
@@ -53,7 +57,7 @@ class Poller:
         self._settings = settings
         self._mono = mono
         self._observe = observe
-        self._random = random.Random(settings.seed)
+        self._random = random.Random(random.getrandbits(64) if settings.seed is None else settings.seed)
         suspects = max(1, int(settings.concurrency * SUSPECT_SHARE))
         self._suspects = asyncio.Semaphore(suspects)
         self._healthy = asyncio.Semaphore(max(1, settings.concurrency - suspects))
@@ -68,7 +72,7 @@ class Poller:
                 self._group = group
                 for place, lane in enumerate(lanes):
                     due = start + self._settings.interval * place / len(lanes)
-                    entry = self._entries[lane.name] = _Entry(lane, due)
+                    entry = self._entries[lane.name] = _Entry(lane, due, due)
                     self._arm(entry)
                 await asyncio.Event().wait()
         finally:
@@ -99,11 +103,18 @@ class Poller:
         # A lane with a command on its way says so when it is free again; its reading waits for that.
         if self._group is None or entry.lane.busy:
             return
-        entry.reading = True
+        if self._mono() - entry.due > self._settings.interval:
+            # The loop stood still: everything is overdue at once. Back to the grid, where the rigs are spread.
+            entry.due = self._beat(entry, self._mono())
+            self._arm(entry)
+            return
+        entry.reading, entry.hurried = True, False
         self._group.create_task(self._read(entry), name=f"poll {entry.lane.name}")
 
     async def _read(self, entry: _Entry) -> None:
-        async with self._suspects if entry.failures else self._healthy:
+        gate = self._suspects if entry.failures else self._healthy
+        await gate.acquire()
+        with _Place(gate, held=math.inf if entry.failures else GATE_TIME):
             observation = await entry.lane.poll(entry.due)
         entry.reading = False
         if observation is None:
@@ -114,13 +125,40 @@ class Poller:
         self._observe(observation)
 
     def _next_due(self, entry: _Entry) -> float:
-        now = self._mono()
-        if entry.hurried:
-            entry.hurried = False
-            return now
-        jitter = self._random.uniform(-JITTER, JITTER) * self._settings.interval
+        now, interval = self._mono(), self._settings.interval
         if entry.failures:
-            wait = min(self._settings.backoff_max, self._settings.interval * 2.0 ** min(entry.failures - 1, 16))
+            wait = min(self._settings.backoff_max, interval * 2.0 ** min(entry.failures - 1, 16))
             return now + wait * self._random.uniform(0.8, 1.2)
-        # A grid, not a delay after the last reading: slow replies must not stretch the interval.
-        return max(now, entry.due + self._settings.interval + jitter)
+        if entry.hurried:
+            return now
+        # A grid, not a delay after the last reading: slow replies must not stretch the interval. A reading that was
+        # hurried moves nothing, or a whole site that obeys one order would be read in step from then on.
+        beat = self._beat(entry, max(now, entry.due + interval / 2))
+        return max(now, beat + self._random.uniform(-JITTER, JITTER) * interval)
+
+    def _beat(self, entry: _Entry, after: float) -> float:
+        """The first instant of the rig's grid that is not before `after`."""
+        interval = self._settings.interval
+        return entry.phase + interval * math.ceil((after - entry.phase) / interval)
+
+
+class _Place:
+    """A place at a gate that is given back after `held` seconds or at the end, whatever comes first."""
+
+    def __init__(self, gate: asyncio.Semaphore, held: float) -> None:
+        self._gate = gate
+        self._held = held
+
+    def __enter__(self) -> None:
+        self._timer = None if math.isinf(self._held) else asyncio.get_running_loop().call_later(self._held, self._free)
+        self._taken = True
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._free()
+
+    def _free(self) -> None:
+        if self._taken:
+            self._taken = False
+            self._gate.release()
