@@ -124,7 +124,9 @@ class Pool:
     async def start(self) -> None:
         """Listen. OSError where the port cannot be had."""
         self._serving = True
-        await self._listen()
+        faults, self.faults = self.faults, frozenset()
+        await self._listen()  # in any case: a free port is chosen here
+        await self.set_faults(faults)
         self._next_job_in(self.table.job_s)
         if self.table.block_s is not None and not self.table.regtest:
             self._timers.append(self._loop.call_later(self.table.block_s, self._block_elsewhere))

@@ -99,6 +99,7 @@ class Feed:
         self._judge = NonceJudge(rig.nonce_difficulty)
         self._renew = asyncio.Event()
         self._starving = False
+        self._distrusted = False  # it babbled: only a genuine nonce counts as its return
         self._nonsense: deque[float] = deque(maxlen=NONSENSE_IN_A_ROW)
 
     @property
@@ -137,11 +138,16 @@ class Feed:
                 continue
             await self._rig.assign(assigned.work)
             self._judge.remember(assigned)
-            if self.books.failure:
-                log.info("serial_rig_back", rig=self.name)
-                self.books.failure = ""
-                self.books.reopened += 1
+            if not self._distrusted:
+                self._back()
             await self._work()
+
+    def _back(self) -> None:
+        """The device works, perhaps again."""
+        if self.books.failure:
+            log.info("serial_rig_back", rig=self.name)
+            self.books.failure = ""
+            self.books.reopened += 1
 
     async def _starve(self) -> None:
         """Wait for any job at all."""
@@ -185,8 +191,10 @@ class Feed:
         self.books.verdicts[verdict] += 1
         if verdict is NonceVerdict.HARDWARE_ERROR:
             self._weigh_nonsense(Garbled("it babbles: replies without end that fit no work"))
-        else:
-            self._nonsense.clear()
+            return
+        self._nonsense.clear()
+        self._distrusted = False
+        self._back()
 
     def _weigh_nonsense(self, error: Garbled) -> None:
         """A chip that errs now and then is counted; a line full of noise must not keep us busy."""
@@ -194,4 +202,5 @@ class Feed:
         self._nonsense.append(now)
         if len(self._nonsense) == NONSENSE_IN_A_ROW and now - self._nonsense[0] < NONSENSE_WITHIN:
             self._nonsense.clear()
+            self._distrusted = True
             raise error
