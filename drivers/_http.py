@@ -104,7 +104,10 @@ class Web:
     def _body(self, answer: _Answer, path: str) -> bytes:
         status, body = answer.status, answer.body
         if status in {_UNAUTHORIZED, _FORBIDDEN}:
-            raise Unauthorized(f"{path}: HTTP {status}, the rig does not take this user and password", status)
+            why = (
+                "the rig does not take this user and password" if self._login else "no credential is configured for it"
+            )
+            raise Unauthorized(f"{path}: HTTP {status}, {why}", status)
         if status == _NOT_FOUND:
             raise Unsupported(f"{path}: not on this firmware", status)
         if status >= _SERVER_ERROR:

@@ -24,15 +24,13 @@ from drivers._pools import check_targets, pool_readings
 from drivers.io import Io
 from shedload.cgminer.codec import DEFAULT_PORT
 from shedload.cgminer.parse import Reply
-from shedload.device import API_VERSION, Credential, Identity, PoolReading, PoolTarget, Receipt, RigSpec, Telemetry
+from shedload.device import API_VERSION, Identity, PoolReading, PoolTarget, Receipt, RigSpec, Telemetry
 from shedload.errors import ConfigError, Refused, RigError, Unauthorized, Unreachable, Unsupported
 
 api_version = API_VERSION
 
 WEB_PORT = 80
 AUXILIARY_PORT = 6060
-FACTORY = Credential("root", "root")
-"""What Bitmain delivers; used only where the inventory names no credential, and never beside one."""
 SOCKET_S = 4.0
 """Deadline of one question to the socket: one thread serves all clients of a rig, one after another."""
 SOCKET_PAUSE_S = 60.0
@@ -65,8 +63,9 @@ class Antminer:
     """One rig with stock firmware of any generation."""
 
     def __init__(self, spec: RigSpec, io: Io) -> None:
-        credential = spec.credential or FACTORY
-        if ":" in credential.user:
+        # No credential is ever guessed: without one the socket is read, and the web answers Unauthorized.
+        credential = spec.credential
+        if credential is not None and ":" in credential.user:
             raise ConfigError(f"credential of {spec.name}", "a user name has no colon", "use the name of the web login")
         self._spec = spec
         self._mono = io.mono

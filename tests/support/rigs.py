@@ -23,6 +23,9 @@ POOLS = (
     PoolEntry("stratum+tcp://backup.example:443", "farm.rig1", "secret-two"),
 )
 
+LOGIN = Credential("root", "root")
+"""What simulated rigs expect, as Bitmain delivers them."""
+
 
 @dataclass
 class Bench:
@@ -44,7 +47,7 @@ async def simulated(
     firmware: str | None = None,
     quirks: dict[str, Any] | None = None,
     pools: tuple[PoolEntry, ...] = POOLS,
-    credential: Credential | None = None,
+    credential: Credential | None = LOGIN,
     options: dict[str, str] | None = None,
     **expected: str,
 ) -> AsyncIterator[Bench]:

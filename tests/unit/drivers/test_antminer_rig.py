@@ -555,3 +555,14 @@ async def test_credential_with_a_colon_is_a_config_error():
     async with simulated() as bench:
         with pytest.raises(ConfigError):
             Antminer(bench.spec(credential=Credential("a:b", "c")), bench.io)
+
+
+@virtual
+async def test_no_credential_is_ever_guessed():
+    """Without one the socket is read, what only the web knows stays unknown, and a write says what is missing."""
+    async with simulated("S21", credential=None) as bench:
+        told = await bench.driver.read()
+        assert told.hashrate is not None
+        assert told.mode is None
+        with pytest.raises(Unauthorized, match="no credential is configured"):
+            await bench.driver.sleep()
