@@ -123,7 +123,7 @@ async def test_a_silent_instrument_ends_at_the_deadline(io: Io) -> None:
         await reader.read()
 
     started = asyncio.get_running_loop().time()
-    with pytest.raises(NoAnswer, match="0.25 s"):
+    with pytest.raises(NoAnswer, match=r"0\.25 s"):
         await ask(io, silent)
     assert asyncio.get_running_loop().time() - started < DEADLINE_S + 0.5
 
