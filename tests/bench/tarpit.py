@@ -1,0 +1,204 @@
+"""`tarpit_lateness`: how late healthy rigs are read when a fifth of the site stops answering as it should.
+
+A real host (lanes, poller, driver) reads simulated rigs. In every round another fifth turns into tar-pits, a third of
+them each: connections that are never answered, one byte a second, an answer without an end.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+from controller.host import Outcome
+from controller.local_host import LocalHost
+from controller.poll import PollSettings
+from controller.settings import PollingSettings
+from drivers import antminer
+from drivers.io import Io
+from shedload.device import Credential, Observation, RigName, RigSpec
+from simulator.farm import Farm
+from simulator.farm_config import FarmConfig, parse_farm
+from simulator.faults import Fault
+from tests.bench.machine import Child, Watch, cores
+from tests.bench.table import Row, Runs, row_of, void_row
+
+PARTS = 5
+"""A fifth turns at a time, each round another one, so that a round begins with rigs that were well."""
+TAR_PITS = (Fault.HANG, Fault.DRIP, Fault.ENDLESS_JSON)
+LIMIT_MS = 500.0
+SETTLE_S = 8.0
+"""Between the end of the tar-pits and the next window without: the healed are asked at once and are well again."""
+RPC_PORT, WEB_PORT = 24028, 20080
+"""Above 1023, so that no privilege is needed, and below the ports that the kernel gives to clients."""
+Answer = Callable[..., Awaitable[dict[str, Any]]]
+
+
+def measure_tarpits(rounds: int, *, rigs: int = 600, calm: float = 14.0, storm: float = 26.0) -> Row:
+    """Run the row: `calm` seconds without and `storm` seconds with tar-pits, in turn."""
+    target, beside = cores()
+    options = {"rigs": rigs}
+    with (
+        Child("tests.bench.tarpit:farm", options, core=beside) as load,
+        Child("tests.bench.tarpit:host", options, core=target) as host,
+    ):
+        host.ask(wait=PollSettings().interval * 1.5)  # the first pass reads everything
+        without, within, loads, notes = [], [], [], []
+        for turn in range(rounds):
+            part = turn % PARTS
+            watch = Watch(load.pid)
+            without.append(host.ask(window=calm)["p99"])
+            loads.append(watch.share())
+            watch = Watch(load.pid)
+            load.ask(part=part)
+            found = host.ask(window=storm, sick=part)
+            within.append(found["p99"])
+            notes.append(found)
+            loads.append(watch.share())
+            load.ask(part=None)
+            host.ask(wait=SETTLE_S, heal=part)
+    if sum(found["unread"] for found in notes):
+        return void_row("tarpit_lateness", "ms", "ratio <= 1.5 and <= 500 ms", f"healthy rigs were not read: {notes}")
+    row = row_of(
+        "tarpit_lateness",
+        "ms",
+        Runs(tuple(within), tuple(without), max(loads)),
+        reference="the same rigs in the same process without tar-pits, before each window with them",
+        most=1.5,
+        ran=f"host on core {target}, simulated farm on core {beside}; {rigs} rigs every {PollSettings().interval:g} s, "
+        f"{rigs // PARTS} of them tar-pits, windows of {calm:g} s without and {storm:g} s with",
+        note=f"{min(found['count'] for found in notes)} readings of healthy rigs or more in each window; "
+        f"latest of all {max(found['latest'] for found in notes):.0f} ms; "
+        f"host busy {max(found['busy'] for found in notes):.0%} at most",
+        scale=1.0,
+    )
+    return judged(row)
+
+
+def judged(row: Row) -> Row:
+    """The ratio and the limit in milliseconds."""
+    assert row.value is not None
+    fields = {name: getattr(row, name) for name in row.__slots__}
+    return Row(**{**fields, "must_reach": "ratio <= 1.5 and <= 500 ms", "ok": row.ok and row.value <= LIMIT_MS})
+
+
+@contextlib.asynccontextmanager
+async def farm(rigs: int) -> AsyncIterator[Answer]:
+    """Load: the simulated rigs; `part` says which fifth are tar-pits, None that nobody is."""
+    loop = asyncio.get_running_loop()
+    site = Farm(farm_config(rigs))
+    await site.start()
+    names = list(site.rigs)
+
+    async def answer(part: int | None) -> dict[str, Any]:
+        began = loop.time()
+        for place, name in enumerate(names):
+            sick = part is not None and place % PARTS == part
+            wanted = [TAR_PITS[place // PARTS % len(TAR_PITS)]] if sick else []
+            if set(wanted) != set(site.rigs[name].antminer.faults.active):
+                await site.set_faults(name, wanted)
+        return {"seconds": loop.time() - began}
+
+    try:
+        yield answer
+    finally:
+        await site.stop()
+
+
+def farm_config(rigs: int) -> FarmConfig:
+    """S19 Pro side by side on loopback."""
+    return parse_farm(
+        f'[farm]\nrpc_port = {RPC_PORT}\nweb_port = {WEB_PORT}\n[[pools]]\nurl = "stratum+tcp://pool.example:3333"\n'
+        f'[[groups]]\nmodel = "S19 Pro"\ncount = {rigs}\nfirst_address = "127.91.0.1"\nname = "rig"\n'
+    )
+
+
+@contextlib.asynccontextmanager
+async def host(rigs: int) -> AsyncIterator[Answer]:
+    """Target: the daemon's own host with its usual settings."""
+    polling = PollingSettings()
+    settings = PollSettings(
+        interval=polling.interval_s,
+        budget=polling.rig_deadline_s,
+        backoff_max=polling.backoff_max_s,
+        concurrency=polling.concurrency,
+    )
+    async with Io() as io:
+        specs = [_spec(place) for place in range(rigs)]
+        sink = Lateness({spec.name: place for place, spec in enumerate(specs)})
+        local = LocalHost([antminer.open(spec, io) for spec in specs], settings, time.monotonic)
+        polls = asyncio.create_task(local.run(sink))
+
+        async def answer(
+            window: float = 0.0, sick: int | None = None, wait: float = 0.0, heal: int | None = None
+        ) -> dict[str, Any]:
+            if heal is not None:
+                for spec in specs[heal::PARTS]:
+                    local.refresh(spec.name)
+            if not window:
+                await asyncio.sleep(wait)
+                return {}
+            sink.begin(sick)
+            used = time.process_time()
+            await asyncio.sleep(window)
+            return sink.result(rigs, window, settings.interval) | {"busy": (time.process_time() - used) / window}
+
+        try:
+            yield answer
+        finally:
+            polls.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await polls
+
+
+class Lateness:
+    """Takes readings and keeps how late those of healthy rigs were, in milliseconds."""
+
+    def __init__(self, places: dict[RigName, int]) -> None:
+        self._places = places
+        self._failing: set[int] = set()
+        self.begin(None)
+
+    def begin(self, sick: int | None) -> None:
+        """Forget and start anew; rigs of the part `sick`, and those that failed when last read, are not healthy."""
+        self._left_out = set(self._failing)
+        self._sick = sick
+        self._late: list[float] = []
+        self._seen: dict[int, float] = {}
+        self.failures = 0
+
+    def observed(self, batch: Sequence[Observation]) -> None:
+        """Count."""
+        for observation in batch:
+            place = self._places[observation.rig]
+            failed = observation.failure is not None
+            (self._failing.add if failed else self._failing.discard)(place)
+            if place in self._left_out or place % PARTS == self._sick:
+                continue
+            self.failures += failed
+            self._seen[place] = observation.taken
+            self._late.append((observation.taken - observation.due) * 1e3)
+
+    def concluded(self, outcome: Outcome) -> None:
+        """Nothing is commanded here."""
+
+    def result(self, rigs: int, window: float, interval: float) -> dict[str, Any]:
+        """The 99th percentile; `unread` are healthy rigs that were not read though they were due within the window."""
+        late = sorted(self._late)
+        healthy = {place for place in range(rigs) if place % PARTS != self._sick} - self._left_out
+        recent = time.monotonic() - interval * 1.5
+        unread = sum(self._seen.get(place, 0.0) < recent for place in healthy) if window > interval * 1.5 else 0
+        return {
+            "p99": late[int(len(late) * 0.99)] if late else float("inf"),
+            "latest": late[-1] if late else float("inf"),
+            "count": len(late),
+            "unread": unread,
+            "failures": self.failures,
+        }
+
+
+def _spec(place: int) -> RigSpec:
+    first, last = divmod(place + 1, 256)
+    options = {"rpc_port": str(RPC_PORT), "web_port": str(WEB_PORT)}
+    address = f"127.91.{first}.{last}"
+    return RigSpec(RigName(f"rig-{place}"), "antminer", address, credential=Credential("root", "root"), options=options)
