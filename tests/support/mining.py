@@ -1,4 +1,4 @@
-"""A small mine in virtual time: simulated pools and Icarus rigs, and the daemon's upstream and dispatch between them."""
+"""A small mine in virtual time: simulated pools and Icarus rigs, the daemon's upstream and dispatch between them."""
 
 import asyncio
 import contextlib
@@ -20,9 +20,9 @@ from simulator.pool import Pool
 from simulator.pool_config import PoolTable
 from tests.support.serial_lines import SerialLines
 
-NONCE_DIFFICULTY = 2e-6
-"""8,590 hashes: cheap to find for real."""
-HASHRATE = 4000.0
+NONCE_DIFFICULTY = 4e-7
+"""1,718 hashes: cheap to find for real, with hashlib too."""
+HASHRATE = 800.0
 """A nonce every two virtual seconds."""
 
 
@@ -45,7 +45,7 @@ class Mine:
 
 def make_pool(seed: int = 1, **table: Any) -> Pool:
     """A pool whose every second nonce is a share."""
-    usual = {"difficulty": 2 * NONCE_DIFFICULTY, "vardiff": False, "block_s": None}
+    usual = {"difficulty": 2 * NONCE_DIFFICULTY, "minimum_difficulty": 1e-8, "vardiff": False, "block_s": None}
     return Pool(PoolTable(**(usual | table)), plant_clock(), seed)
 
 
