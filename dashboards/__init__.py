@@ -1,0 +1,1 @@
+"""Shows: Grafana dashboards and the page of metrics, built from code; `python -m dashboards` writes them anew."""
