@@ -315,7 +315,7 @@ class StratumServer(Endpoint[ServerEvent]):
                 self._fail(FailureKind.FULL, "no extranonce left")
                 return
             self.allotment = allotment
-            self.seen = allotment.seen or self.seen
+            self.seen = self.seen if allotment.seen is None else allotment.seen  # an empty one is false, and meant
             self.user_agent = clean_text(params[0]) if params and isinstance(params[0], str) else ""
             self._emit(Subscribed(self.user_agent, allotment.extranonce1, allotment.extranonce2_size))
         given = self.allotment
