@@ -5,13 +5,13 @@ every reading: statistics and pools on the socket       here: configuration, lig
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from drivers._antminer_cgi import Cgi
 from drivers._antminer_conf import Conf, generation, level, mode
 from drivers._antminer_sample import Known, Sample
 from drivers._antminer_web import board_plates, power_supply_faults, status_faults
-from shedload.device import Fault
+from shedload.device import Fault, Identity
 from shedload.errors import NoAnswer, RigError, Unauthorized, Unreachable, Unsupported
 from shedload.nameplate import nameplate
 
@@ -46,9 +46,10 @@ class _Tier:
 class Tiers:
     """Keeps `known` up to date. Failures here never fail a reading: what cannot be read is None."""
 
-    def __init__(self, cgi: Cgi, mono: Callable[[], float]) -> None:
+    def __init__(self, cgi: Cgi, mono: Callable[[], float], rpc_version: Callable[[], Awaitable[str | None]]) -> None:
         self.known = Known()
         self._cgi = cgi
+        self._rpc_version = rpc_version
         self._mono = mono
         self._configured = float("-inf")
         self._web_down_until = float("-inf")
@@ -64,6 +65,13 @@ class Tiers:
         )
         self._fresh = True
         self._supply_faults: tuple[Fault, ...] = ()
+
+    def meet(self, found: Identity) -> Identity:
+        """Take note of who answered on the web, which does not tell the version of the socket's API."""
+        before = self.known.identity
+        known = found if before is None else replace(found, rpc_version=before.rpc_version)
+        self.known.identity = known
+        return known
 
     def hurry(self) -> None:
         """Something was written: look at the configuration and the light with the next reading."""
@@ -133,8 +141,8 @@ class Tiers:
         self.learn(await self._cgi.configuration())
 
     async def _read_identity(self, _: Sample) -> None:
-        found = await self._cgi.identity()
-        self.known.identity = found
+        found = self.meet(await self._cgi.identity())
+        self.known.identity = replace(found, rpc_version=await self._rpc_version())
         if self.known.nameplate is None:
             self.known.nameplate = nameplate(found.model)
         self._has_power = True  # firmware may have been changed: ask port 6060 again

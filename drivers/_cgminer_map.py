@@ -60,7 +60,13 @@ def identity(version: Reply, devdetails: Reply | None) -> Identity:
     details = devdetails.row("DEVDETAILS") if devdetails is not None else {}
     model = text(row.get("PROD")) or text(row.get("Type")) or text(details.get("Model")) or text(details.get("Name"))
     mac = text(row.get("MAC"))
-    return Identity(make, model, None if firmware is None else str(firmware)[:100], mac=mac.lower() if mac else None)
+    return Identity(
+        make,
+        model,
+        None if firmware is None else str(firmware)[:100],
+        mac=mac.lower() if mac else None,
+        rpc_version=text(row.get("API")),
+    )
 
 
 def shortest_rate(row: Mapping[str, Any]) -> HashesPerSecond | None:

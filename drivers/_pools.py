@@ -72,4 +72,6 @@ def _reading(place: int, row: Mapping[str, Any]) -> PoolReading:
         whole(get("Rejected")),
         whole(get("Stale")),
         number(get("Difficulty Accepted")),
+        whole(get("Get Failures")),
+        whole(get("Remote Failures")),
     )

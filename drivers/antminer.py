@@ -18,6 +18,7 @@ from drivers._antminer_tiers import Tiers
 from drivers._antminer_web import plain_model, sample_web_stats
 from drivers._antminer_write import write_change
 from drivers._ask import ask, decode_value
+from drivers._fields import text
 from drivers._http import Web
 from drivers._machine import check_machine
 from drivers._pools import check_targets, pool_readings
@@ -37,6 +38,8 @@ SOCKET_PAUSE_S = 60.0
 """A socket that denies us or lets us wait is left alone for this long and the web asked at once."""
 SLOW_REFUSAL_S = 1.0
 """A refusal that comes at once costs nothing: the socket is tried at each reading then, since only it tells all."""
+VERSION_S = 1.0
+"""Deadline of `version`, which is asked beside a reading that the socket has just answered."""
 LEVELS = (10, 120)
 """Percent. Steps on offer differ by model; the rig itself refuses the ones it has not."""
 
@@ -74,7 +77,7 @@ class Antminer:
         web = Endpoint(host, port_option(spec.options, "web_port", WEB_PORT))
         auxiliary = Endpoint(host, port_option(spec.options, "aux_port", AUXILIARY_PORT))
         self._cgi = Cgi(Web(io.http, web, credential), Web(io.http, auxiliary, None))
-        self._tiers = Tiers(self._cgi, io.mono)
+        self._tiers = Tiers(self._cgi, io.mono, self._rpc_version)
         self._text_modes = spec.options.get("text_modes") == "true"
         self._new_api: bool | None = None
         self._socket_down_until = float("-inf")
@@ -97,9 +100,9 @@ class Antminer:
             except RigError:
                 raise error from None
             row = version.row("VERSION")
-            return Identity(MAKE, plain_model(row.get("Type")), row.get("CompileTime"))
-        self._tiers.known.identity = found
-        return found
+            model, firmware = plain_model(text(row.get("Type"))), text(row.get("CompileTime"))
+            return Identity(MAKE, model, firmware, rpc_version=text(row.get("API")))
+        return self._tiers.meet(found)
 
     async def read(self) -> Telemetry:
         """Everything the rig tells. Raises RigError where neither socket nor web gives statistics."""
@@ -169,9 +172,17 @@ class Antminer:
 
     async def _check_machine(self) -> None:
         """Before every write: is it the machine that the inventory names? Raises WrongMachine."""
-        found = await self._cgi.identity()
-        self._tiers.known.identity = found
-        check_machine(self._spec, found)
+        check_machine(self._spec, self._tiers.meet(await self._cgi.identity()))
+
+    async def _rpc_version(self) -> str | None:
+        """Of no use to control, so it may not cost a reading anything: None where the socket does not tell at once."""
+        if self._mono() < self._socket_down_until:
+            return None
+        try:
+            version = Reply.of(await ask(self._socket, "version", deadline_s=VERSION_S)).raise_for_status()
+        except RigError:
+            return None
+        return text(version.row("VERSION").get("API"))
 
     async def _mode(self) -> str | None:
         return mode(await self._cgi.configuration())

@@ -85,6 +85,7 @@ class Identity:
     serial: str | None = None
     mac: str | None = None  # lower case, with colons
     hostname: str | None = None
+    rpc_version: str | None = None  # of the CGMiner API that it speaks, where it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,8 @@ class PoolReading:
     rejected: int | None = None
     stale: int | None = None
     difficulty_accepted: float | None = None  # sum over accepted shares: times 2^32, the hashes they stand for
+    get_failures: int | None = None  # times that the pool had no work to give
+    remote_failures: int | None = None  # times that a share could not be handed over
 
 
 @dataclass(frozen=True, slots=True)

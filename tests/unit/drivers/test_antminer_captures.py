@@ -135,7 +135,18 @@ def test_recorded_pools():
     pools = pool_readings(S19_PRO["responses"]["rpc:pools"]["POOLS"])
     assert [pool.index for pool in pools] == [0, 1, 2]
     assert pools[0] == PoolReading(
-        0, "stratum+tcp://btc.global.luxor.tech:700", "farm.rig14", PoolStatus.ALIVE, True, 0, 4057, 11, 1, 1305083904.0
+        0,
+        "stratum+tcp://btc.global.luxor.tech:700",
+        "farm.rig14",
+        PoolStatus.ALIVE,
+        True,
+        0,
+        4057,
+        11,
+        1,
+        1305083904.0,
+        1,
+        0,
     )
     told = decode_stats(stats(), Known(), pools)
     assert (told.accepted, told.rejected, told.stale) == (4057, 11, 1)
