@@ -102,10 +102,7 @@ class Metrics:
 
     def __init__(self, site: Site, store: StorePort) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-        self.registry.register(_Collector(self))
+        self.registry.register(_Collector(self, site.name))
         self.mqtt: MqttLink | None = None
         self.readings = Readings()
         self._lag = Histogram(LAG_BUCKETS)
@@ -198,12 +195,28 @@ class Metrics:
 
 
 class _Collector(Collector):
-    """Sorts samples into the families of the catalogue; a family without a sample keeps its header."""
+    """Sorts samples into the families of the catalogue; a family without a sample keeps its header.
 
-    def __init__(self, metrics: Metrics) -> None:
+    Every sample carries the site, those about the process too, so that no scraper has to be told its name.
+    """
+
+    def __init__(self, metrics: Metrics, site: str) -> None:
         self._metrics = metrics
+        self._site = bounded(site)
+        own = CollectorRegistry(auto_describe=False)  # GCCollector knows no other way than to register itself
+        ProcessCollector(registry=own)
+        PlatformCollector(registry=own)
+        GCCollector(registry=own)
+        self._process = own
 
     def collect(self) -> Iterable[Metric]:
+        for metric in (*self._process.collect(), *self._families()):
+            metric.samples = [
+                sample._replace(labels={"site": self._site, **sample.labels}) for sample in metric.samples
+            ]
+            yield metric
+
+    def _families(self) -> Iterator[Metric]:
         found: defaultdict[str, list[tuple[tuple[str, ...], float]]] = defaultdict(list)
         for name, labels, value in self._metrics.samples():
             found[name].append((labels, value))

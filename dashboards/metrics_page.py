@@ -12,10 +12,10 @@ INTRODUCTION = """\
 
 The daemon has two surfaces, both in the Prometheus text format 0.0.4:
 
-| path | what | labels from the scrape |
+| path | what | labels beside those listed |
 |---|---|---|
-| `/metrics` | aggregates of the site, a few hundred series whatever the number of rigs | `site` |
-| `/metrics/rigs?group=` | one page per group, up to 16 series per rig | `site`, `group` |
+| `/metrics` | aggregates of the site, a few hundred series whatever the number of rigs | `site`, on each |
+| `/metrics/rigs?group=` | one page per group, up to 16 series per rig | `site`, `group`, from service discovery |
 
 `/sd/prometheus` lists the pages of all groups for Prometheus's `http_sd`. `deploy/prometheus/` holds the scrape
 configuration, recording rules and alerts; `dashboards/site.json` is the dashboard.

@@ -22,10 +22,10 @@ POOLS = (PoolAddress("pool.example:3333", "pool.example", 3333, "u", "x", 0),)
 def values(of: Desk, name: str) -> dict[tuple[str, ...], float]:
     """Values of one metric by its label values in the order of their names, as an independent parser reads them."""
     return {
-        tuple(sample.labels.values()): sample.value
+        tuple(text for label, text in sample.labels.items() if label != "site"): sample.value
         for family in text_string_to_metric_families(of.metrics.render().decode())
         for sample in family.samples
-        if sample.name == f"shedload_{name}"
+        if sample.name == f"shedload_{name}" and sample.labels["site"] == "demo"
     }
 
 
@@ -313,3 +313,8 @@ async def test_promtool_finds_nothing_to_complain_about():
     for page in (site.metrics.render(), site.metrics.render_rigs("hall")):
         done = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+async def test_every_sample_names_the_site():
+    site = await ready(pools=POOLS)
+    assert all('site="demo"' in line for line in site.lines())
