@@ -8,6 +8,7 @@ It runs on any loop: plain asyncio transports and timers, no task of its own.
 
 import asyncio
 import random
+import ssl
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -63,11 +64,18 @@ class Pool:
     """One pool. Make it inside a running loop; `start`, `stop` as every part of a farm."""
 
     def __init__(
-        self, table: PoolTable, clock: PlantClock, seed: int, *, on_block: Callable[[FoundBlock], None] | None = None
+        self,
+        table: PoolTable,
+        clock: PlantClock,
+        seed: int,
+        *,
+        on_block: Callable[[FoundBlock], None] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.table = table
         self.name = table.name
         self.on_block = on_block
+        self._tls = tls
         self.books: dict[str, WorkerBook] = {}
         self.faults: frozenset[PoolFault] = frozenset() if table.fault is None else frozenset({table.fault})
         self.connections = 0  # ever accepted
@@ -99,7 +107,8 @@ class Pool:
     @property
     def url(self) -> str:
         """Where rigs dial."""
-        return f"stratum+tcp://{self.table.address}:{self._port}"
+        scheme = "stratum+tcp" if self._tls is None else "stratum+ssl"
+        return f"{scheme}://{self.table.address}:{self._port}"
 
     @property
     def sessions(self) -> tuple[PoolSession, ...]:
@@ -302,7 +311,7 @@ class Pool:
                 return
             server = await self._loop.create_server(
                 lambda: PoolSession(self, self._loop), self.table.address, self._port, backlog=BACKLOG,
-                reuse_address=True,
+                reuse_address=True, ssl=self._tls,
             )  # fmt: skip
             self._server = server
             self._port = server.sockets[0].getsockname()[1]

@@ -5,8 +5,26 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from shedload.stratum.events import ClientEvent, Message, NewJob, Ready, SubmitLost, SubmitResult, Unusable
+from shedload.stratum.events import (
+    ClientEvent,
+    FailureKind,
+    LossCause,
+    Message,
+    NewJob,
+    Ready,
+    SubmitLost,
+    SubmitResult,
+    Unusable,
+)
 
+UNREACHABLE, NO_ANSWER = "unreachable", "no_answer"
+FAILURE_KINDS = (UNREACHABLE, NO_ANSWER, *(kind.value for kind in FailureKind))
+"""Every key of `PoolBooks.failures`: no connection, a share and then nothing at all, and what the client found."""
+UNSENT = "unsent"
+LOSS_CAUSES = (UNSENT, *(cause.value for cause in LossCause))
+"""Every key of `PoolBooks.lost`. An unsent share found its connection gone and is not among the submitted ones."""
+RECONNECT_OUTCOMES = ("obeyed", "refused", "too_often")
+"""Every key of `PoolBooks.reconnects`."""
 MESSAGE_EVERY = 60.0
 """Seconds between messages of one pool that we log; a pool could send thousands."""
 
@@ -23,7 +41,7 @@ class PoolBooks:
     lost: Counter[str] = field(default_factory=Counter)
     submitted: int = 0
     failures: Counter[str] = field(default_factory=Counter)
-    reconnects: Counter[str] = field(default_factory=Counter)  # asked for by the pool: obeyed, refused, too_often
+    reconnects: Counter[str] = field(default_factory=Counter)  # asked for by the pool
     unusable: int = 0
     jobs: int = 0
     connected: bool = False

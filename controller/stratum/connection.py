@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from controller.stratum.books import NO_ANSWER
 from shedload.errors import ProtocolError, Unreachable
 from shedload.stratum.client import StratumClient
 from shedload.stratum.events import ClientEvent, Failed, NewJob
@@ -166,7 +167,7 @@ class PoolConnection:
         if self._unheard_since is not None and now >= self._unheard_since + ANSWER_DEADLINE:
             self.client.receive_eof()
             self._tell_rest()
-            raise ProtocolError(f"no_answer: nothing heard in {ANSWER_DEADLINE:g} s since a share was sent")
+            raise ProtocolError(f"{NO_ANSWER}: nothing heard in {ANSWER_DEADLINE:g} s since a share was sent")
 
     def _write(self) -> None:
         writer = self._writer

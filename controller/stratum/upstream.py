@@ -16,7 +16,7 @@ from typing import Protocol
 import structlog
 
 from controller.clock import Clock
-from controller.stratum.books import PoolBooks
+from controller.stratum.books import UNREACHABLE, UNSENT, PoolBooks
 from controller.stratum.connection import Left, PoolAddress, PoolConnection
 from shedload.errors import ProtocolError, Unreachable
 from shedload.stratum.client import StratumClient
@@ -101,7 +101,7 @@ class Upstream:
         """Send a share to the pool that its job came from; False (counted as lost) when that connection is gone."""
         books = self.books[source.address.name]
         if source.submit(job, share) is None:
-            books.lost["disconnected"] += 1
+            books.lost[UNSENT] += 1
             return False
         books.submitted += 1
         return True
@@ -241,7 +241,7 @@ class Keeper:
         return False
 
     def _failed(self, error: Unreachable | ProtocolError) -> None:
-        kind = "unreachable" if isinstance(error, Unreachable) else str(error).split(":", 1)[0]
+        kind = UNREACHABLE if isinstance(error, Unreachable) else str(error).split(":", 1)[0]
         self.books.failures[kind] += 1
         self.books.last_failure = str(error)
         if kind != self._logged:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,10 +44,10 @@ class Mine:
         return sum(books.submitted for books in self.upstream.books.values())
 
 
-def make_pool(seed: int = 1, **table: Any) -> Pool:
+def make_pool(seed: int = 1, tls: ssl.SSLContext | None = None, **table: Any) -> Pool:
     """A pool whose every second nonce is a share."""
     usual = {"difficulty": 2 * NONCE_DIFFICULTY, "minimum_difficulty": 1e-8, "vardiff": False, "block_s": None}
-    return Pool(PoolTable(**(usual | table)), plant_clock(), seed)
+    return Pool(PoolTable(**(usual | table)), plant_clock(), seed, tls=tls)
 
 
 def plant_clock() -> PlantClock:
@@ -69,7 +70,15 @@ def make_driver(name: str, lines: SerialLines, difficulty: float = NONCE_DIFFICU
 def addresses(pools: list[Pool]) -> list[PoolAddress]:
     """The pools in their order of preference."""
     return [
-        PoolAddress(pool.name, pool.table.address, pool.port, "farm.x", "s3cret-word", rank)
+        PoolAddress(
+            pool.name,
+            pool.table.address,
+            pool.port,
+            "farm.x",
+            "s3cret-word",
+            rank,
+            tls=pool.url.startswith("stratum+ssl"),
+        )
         for rank, pool in enumerate(pools)
     ]
 

@@ -188,7 +188,7 @@ async def test_shares_of_a_dead_pool_are_lost_and_counted():
         await asyncio.sleep(60)
         verdicts = site.dispatch.books["stick-0"].verdicts
         sent, lost = verdicts[NonceVerdict.SHARE], verdicts[NonceVerdict.LOST]
-        assert lost == site.upstream.books["pool"].lost["disconnected"]
+        assert lost == site.upstream.books["pool"].lost["unsent"]
         assert lost <= 1
         assert site.rigs[0].power(0) > 1 or not site.rigs[0].chip.busy
         seconds = site.dispatch.books["stick-0"].seconds
