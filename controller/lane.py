@@ -41,6 +41,9 @@ DRIVER_BUG = "driver_bug"
 OVER_BUDGET = "over_budget"
 """Failure kind of a call that the lane ended because the rig's budget was used up."""
 
+STOPPED = ReadFailure("stopped", "the daemon stopped")
+"""What is said of commands that the end of the daemon cut off."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -92,20 +95,22 @@ class Lane:
             self._poll_task = asyncio.current_task()
             self._interrupted = False
             try:
-                return await self._read(due)
+                observation = await self._read(due)
             except asyncio.CancelledError:
                 if not self._yielded():
                     raise
                 return None
             finally:
                 self._poll_task = None
+            # A driver that turned the cancellation into an error of its own read nothing that counts.
+            return None if self._interrupted else observation
 
     def instruct(self, instruction: Instruction) -> None:
         """Take an instruction: an older one that waits is superseded; a poll makes room for a lowering."""
         if self._pending is not None:
             self._conclude(self._outcome(self._pending, Conclusion.SUPERSEDED))
         self._pending = instruction
-        if instruction.lowering and self._poll_task is not None:
+        if instruction.lowering and self._poll_task is not None and not self._interrupted:
             self._interrupted = True
             self._poll_task.cancel()
         if self._obeying is None:
@@ -121,11 +126,8 @@ class Lane:
 
     def _yielded(self) -> bool:
         """Whether the poll was cancelled by this lane alone, and not because everything stops."""
-        if not self._interrupted:
-            return False
-        self._interrupted = False
         task = asyncio.current_task()
-        return task is not None and task.uncancel() == 0
+        return self._interrupted and task is not None and task.uncancel() == 0
 
     async def _read(self, due: float) -> Observation:
         telemetry: Telemetry | None = None
@@ -153,14 +155,21 @@ class Lane:
                 self._conclude(outcome)
         finally:
             self._obeying = None
+            if self._pending is not None:  # everything stops while it waits
+                unsent, self._pending = self._pending, None
+                self._conclude(self._outcome(unsent, Conclusion.EXPIRED, STOPPED))
         self._free(self.name)
 
     async def _carry_out(self, instruction: Instruction) -> Outcome:
+        """Send one command. A write that has begun is never broken off for a newer one: it would not be read back."""
         if self._mono() > instruction.expires:
             return self._outcome(instruction, Conclusion.EXPIRED)
         try:
             async with asyncio.timeout(self._command_budget):
                 receipt = await perform(self._rig, instruction.command)
+        except asyncio.CancelledError:
+            self._conclude(self._outcome(instruction, Conclusion.UNKNOWN, STOPPED))
+            raise
         except Unreachable as error:
             return self._outcome(instruction, Conclusion.FAILED, ReadFailure.of(error))
         except (Refused, WrongMachine) as error:
