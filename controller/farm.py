@@ -15,10 +15,11 @@ from controller.plausible import (
     ShareMark,
     Suspicion,
     claims,
+    finite,
     implausible,
     share_mark,
     shares_missing,
-    sleeping_hasher,
+    still_hashing,
 )
 from shedload.device import (
     Activity,
@@ -75,8 +76,10 @@ class RigRecord:
         "seen",
         "share_mark",
         "since",
+        "still",
         "suspicions",
         "telemetry",
+        "woken",
     )
 
     def __init__(self, member: Member) -> None:
@@ -88,13 +91,15 @@ class RigRecord:
         self.failure: ReadFailure | None = None  # of the last attempt, None when that succeeded
         self.failures = 0  # in a row
         self.failed_at: float | None = None
-        self.awake: bool | None = None  # as last seen, or as last commanded when a wake was sent since
+        self.awake: bool | None = None  # as last seen
+        self.woken: float | None = None  # Clock.mono() until which a wake was on its way to it
         self.mode = NORMAL_MODE  # the mode it runs in when it is awake
-        self.since: float | None = None  # plant time of the last change between asleep and awake
+        self.since: float | None = None  # plant time of the last change between asleep and awake, where known
         self.nameplate: Nameplate | None = nameplate(member.model)
         self.normal_power: Watts | None = None  # running mean in steady state, where the rig reports watts
         self.normal_rate: HashesPerSecond | None = None
         self.share_mark: ShareMark | None = None
+        self.still = False  # says asleep, and its counters bear it out
         self.suspicions: frozenset[Suspicion] = frozenset()
 
 
@@ -135,9 +140,9 @@ class Farm:
         if rig in self._records:
             self._records[rig].mode = mode
 
-    def waking(self, rig: RigName) -> None:
-        """Count a rig as awake from the moment a wake is sent, so that an unreachable one is never counted too low."""
-        self._records[rig].awake = True
+    def waking(self, rig: RigName, at: float) -> None:
+        """Count a rig as awake if no reading comes after `at` (mono): a wake was sent, or its outcome known, then."""
+        self._records[rig].woken = at
 
     def live(self, rig: RigName) -> Telemetry | None:
         """The last good reading while it is fresh."""
@@ -165,6 +170,10 @@ class Farm:
         """The mode that the rig shows; None when it is unreachable or says nothing."""
         return self._observed_mode(self._records[rig], self.state(rig))
 
+    def settled(self, rig: RigName) -> bool:
+        """Whether the mode that the rig shows is believed: a sleep is, once its share counters stand still."""
+        return self.state(rig) is not RigState.ASLEEP or self._records[rig].still
+
     def complete(self) -> bool:
         """Whether every rig has been tried at least once."""
         return all(record.readings or record.failures for record in self._records.values())
@@ -177,7 +186,7 @@ class Farm:
         record = self._records[rig]
         telemetry = record.telemetry if self._fresh(record) else None
         nominal = self._nominal_power(record)
-        asleep = record.awake is False and Suspicion.SLEEPING_HASHER not in record.suspicions
+        asleep = record.awake is False and Suspicion.SLEEPING_HASHER not in record.suspicions and not _waking(record)
         reported = telemetry.power if telemetry is not None else None
         if reported is not None and Suspicion.POWER_IMPLAUSIBLE in record.suspicions:
             reported = None
@@ -222,15 +231,14 @@ class Farm:
         )
 
     def _take(self, record: RigRecord, telemetry: Telemetry, observation: Observation, plant: float) -> None:
-        before = record.telemetry
-        elapsed = observation.taken - record.seen if record.seen is not None else 0.0
+        telemetry = finite(telemetry)
+        self._judge(record, telemetry, observation.taken, plant)
         record.telemetry, record.seen = telemetry, observation.taken
         record.late = observation.taken - observation.due
         record.readings += 1
         record.failures, record.failure, record.failed_at = 0, None, None
         if telemetry.identity is not None and telemetry.identity.model:
             record.nameplate = nameplate(telemetry.identity.model) or record.nameplate
-        self._judge(record, telemetry, plant, elapsed, restarted=_restarted(before, telemetry))
         self._settle(record, telemetry, plant)
         if telemetry.activity is Activity.HASHING and not record.suspicions:
             self._learn(record, telemetry)
@@ -239,30 +247,50 @@ class Farm:
         if telemetry.activity is None:
             return
         awake = telemetry.activity is not Activity.ASLEEP
-        if awake != record.awake:
-            record.awake = awake
+        if record.awake is None:
+            # Found so: since when, only the uptime of one that hashes can tell.
+            record.since = plant - telemetry.uptime if awake and telemetry.uptime is not None else None
+        elif awake != record.awake:
             record.since = plant
-            record.share_mark = share_mark(telemetry, plant)
+        record.awake = awake
         if awake and telemetry.mode not in (None, SLEEP):
             record.mode = telemetry.mode or NORMAL_MODE
 
-    def _judge(self, record: RigRecord, telemetry: Telemetry, plant: float, elapsed: float, *, restarted: bool) -> None:
+    def _judge(self, record: RigRecord, telemetry: Telemetry, taken: float, plant: float) -> None:
+        """What of this reading does not hold together, by itself and with the readings before it."""
         found = set(implausible(telemetry, self._nominal_rate(record), self._nominal_power(record)))
-        now = share_mark(telemetry, plant)
-        mark = record.share_mark
-        if now is None or mark is None or restarted or now.shares < mark.shares:
+        asleep = telemetry.activity is Activity.ASLEEP
+        now, mark = share_mark(telemetry, plant), record.share_mark
+        reset = _restarted(record.telemetry, telemetry) or (
+            now is not None and mark is not None and now.shares < mark.shares
+        )
+        if now is None or mark is None or reset or asleep is not (record.awake is False):
             record.share_mark = now
-        elif telemetry.activity is Activity.ASLEEP:
-            if sleeping_hasher(telemetry, mark, now):
-                found.add(Suspicion.SLEEPING_HASHER)
+            record.still = asleep and (now is None or reset)
+        elif asleep:
+            self._judge_sleep(record, mark, now, found)
         else:
-            record.share_mark = claims(mark, telemetry, self._plant_span(elapsed))
-            verdict = shares_missing(record.share_mark, now)
-            if verdict is not None:
-                record.share_mark = now
-            if verdict or (verdict is None and Suspicion.SHARES_MISSING in record.suspicions):
-                found.add(Suspicion.SHARES_MISSING)
+            elapsed = self._plant_span(taken - (record.seen or taken))
+            self._judge_rate(record, claims(mark, telemetry, elapsed), now, found)
         record.suspicions = frozenset(found)
+
+    def _judge_sleep(self, record: RigRecord, mark: ShareMark, now: ShareMark, found: set[Suspicion]) -> None:
+        hashing = still_hashing(mark, now, self._nominal_rate(record))
+        if hashing is not None:
+            record.share_mark = now
+            record.still = not hashing
+        if hashing or (hashing is None and Suspicion.SLEEPING_HASHER in record.suspicions):
+            found.add(Suspicion.SLEEPING_HASHER)
+
+    def _judge_rate(self, record: RigRecord, mark: ShareMark, now: ShareMark, found: set[Suspicion]) -> None:
+        missing = None
+        if self._fresh(record):
+            record.share_mark = mark
+            missing = shares_missing(mark, now)
+        if missing is not None or not self._fresh(record):  # nobody knows what it did while it was away
+            record.share_mark = now
+        if missing or (missing is None and Suspicion.SHARES_MISSING in record.suspicions):
+            found.add(Suspicion.SHARES_MISSING)
 
     def _plant_span(self, seconds: float) -> float:
         return seconds * self._clock.plant_rate
@@ -304,6 +332,11 @@ class Farm:
 
     def _fresh(self, record: RigRecord) -> bool:
         return record.seen is not None and self._clock.mono() - record.seen <= self._stale_after
+
+
+def _waking(record: RigRecord) -> bool:
+    """A wake was on its way after the last reading."""
+    return record.woken is not None and (record.seen is None or record.seen <= record.woken)
 
 
 def _restarted(before: Telemetry | None, now: Telemetry) -> bool:
