@@ -6,23 +6,21 @@
 Level-triggered: every cycle compares what is wanted with what the rigs say, so a lost command heals in the next one.
 """
 
-import asyncio
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import structlog
 
 from controller.canary import Canary, canary_limit
 from controller.clock import Clock
 from controller.farm import Farm
-from controller.host import Instruction, Outcome, RigHost
+from controller.host import Conclusion, Instruction, Outcome, RigHost
 from controller.plan import SLEEP, Control, Decision, Plan, Reason, RigView
+from controller.scribe import Intent, Journal, Scribe
 from controller.track import CommandState, Track, TrackSettings, Verdict
-from shedload.device import Command, Mode, Observation, RigName
-from shedload.errors import StoreError
+from shedload.device import Command, Mode, Observation, RigName, Wake
 
 FIRM = frozenset(
     {
@@ -34,43 +32,11 @@ FIRM = frozenset(
     }
 )
 """Reasons that win over money: no canary holds them back, and a contested rig is commanded again."""
+TOUCHED = frozenset({Conclusion.ANSWERED, Conclusion.UNKNOWN})
+"""Conclusions after which the command may have taken effect."""
 MODE_BEFORE_SLEEP = "mode_before_sleep/"
 """Prefix of the fact that tells in which mode a rig ran before it was sent to sleep."""
-MAX_VERDICTS = 100_000
-"""Verdicts waiting for the disk; when it hangs longer than this lasts, the oldest are dropped and counted."""
-
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """What is written down before a command leaves."""
-
-    rig: RigName
-    verb: str
-    mode: str
-    reason: str
-    mode_before: str | None
-
-
-class Journal(Protocol):
-    """The part of the store that the actuator needs."""
-
-    async def intend(self, intents: Sequence[Intent]) -> Sequence[int]:
-        """Write intents to disk and return their numbers. Raises StoreError."""
-        ...
-
-    async def settle(self, verdicts: Sequence[Verdict]) -> None:
-        """Write down what became of commands. Raises StoreError."""
-        ...
-
-    async def remember(self, facts: Mapping[str, Any]) -> None:
-        """Write small facts. Raises StoreError."""
-        ...
-
-    async def prove(self, group: str) -> None:
-        """Note that a group's first commands were obeyed. Raises StoreError."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +49,7 @@ class ActuateSettings:
     per_cycle: int = 1000  # commands handed over in one cycle, lowering ones first
     canary_rigs: int = 10
     canary_percent: float = 1.0
+    observe: bool = False  # never send anything, whatever groups are set to
     track: TrackSettings = field(default_factory=TrackSettings)
 
 
@@ -108,7 +75,7 @@ class Actuator:
         proven: Iterable[str] = (),
     ) -> None:
         self._farm = farm
-        self._journal = journal
+        self.scribe = Scribe(journal)
         self._clock = clock
         self._settings = settings
         self._tracks = {name: Track(settings.track) for name in farm.records}
@@ -124,13 +91,8 @@ class Actuator:
         self._host: RigHost | None = None
         self._verbs: dict[int, str] = {}
         self._local_numbers = itertools.count(-1, -1)  # for lowering commands while the disk takes nothing
-        self._verdicts: list[Verdict] = []
-        self._proven: list[str] = []
         self._modes_stored: dict[str, str] = {}
-        self._written = asyncio.Event()
-        self.journal_failing = False
         self.states: Counter[tuple[str, CommandState]] = Counter()
-        self.dropped_verdicts = 0
 
     def attach(self, host: RigHost) -> None:
         """Say who obeys."""
@@ -140,6 +102,25 @@ class Actuator:
     def tracks(self) -> Mapping[RigName, Track]:
         """Every rig's track. To be read only."""
         return self._tracks
+
+    @property
+    def observing(self) -> bool:
+        """Nothing is ever sent in this run."""
+        return self._settings.observe
+
+    @property
+    def journal_failing(self) -> bool:
+        """The disk takes nothing, or does not answer: only lowering commands go out."""
+        return self.scribe.failing
+
+    def inherit(self, number: int, rig: RigName, verb: str, mode: str) -> bool:
+        """Take over a command of an earlier run without an outcome; readings settle it. False for an unknown rig."""
+        track = self._tracks.get(rig)
+        if track is None:
+            return False
+        self._verbs[number] = verb
+        track.inherit(number, mode, self._clock.mono(), self._patience(mode))
+        return True
 
     def obstacles(self) -> dict[RigName, Reason]:
         """Rigs that the planner should not count on, and why."""
@@ -169,7 +150,9 @@ class Actuator:
         for move, number in zip(moves, numbers, strict=True):
             if number is None:
                 continue
-            if not move.lowering and not allows(move):
+            # The disk took its time: what was decided before may not stand any more.
+            steered = self._farm.records[move.view.name].member.control is Control.AUTO
+            if not steered or not (move.lowering or allows(move)):
                 self._close(Verdict(number, CommandState.SUPERSEDED, "no longer allowed"), move.mode.command)
                 continue
             self._send(move, number)
@@ -180,52 +163,31 @@ class Actuator:
         """Take readings, after the farm has taken them."""
         for observation in batch:
             track = self._tracks[observation.rig]
-            if observation.telemetry is None or track.in_flight is None:
+            if observation.telemetry is None or not (track.in_flight or track.refusing):
                 continue
-            mode = self._shown(observation.rig)
-            verdict = track.observed(mode, observation.taken)
-            if verdict is not None:
-                self._note(observation.rig, verdict)
+            if self._farm.settled(observation.rig):
+                self._take(observation.rig, track, observation.taken)
 
     def concluded(self, outcome: Outcome) -> None:
         """Take the outcome of an instruction."""
         detail = outcome.failure.detail if outcome.failure is not None else ""
         track = self._tracks[outcome.rig]
+        if self._verbs.get(outcome.number) == Wake.verb and outcome.conclusion in TOUCHED:
+            self._farm.waking(outcome.rig, outcome.finished)
         refusing = track.refusing
         verdict = track.concluded(outcome.number, outcome.conclusion, detail, outcome.finished)
         if outcome.receipt is not None:
             log.info("command_answered", rig=outcome.rig, **_evidence(outcome))
+        if outcome.conclusion in (Conclusion.FAILED, Conclusion.EXPIRED):
+            self._canary(outcome.rig).name(outcome.rig)  # it was never touched
         if verdict is not None:
             self._note(outcome.rig, verdict)
         if track.refusing and not refusing:
             self._name_refusing(outcome.rig)
 
-    async def write_down(self) -> None:
-        """Bring verdicts to disk, for as long as the daemon runs."""
-        while True:
-            await self._written.wait()
-            self._written.clear()
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Bring the verdicts that are waiting to disk; they stay when it takes nothing."""
-        verdicts, self._verdicts = self._verdicts, []
-        if not verdicts and not self._proven:
-            return
-        try:
-            await self._journal.settle(verdicts)
-            while self._proven:
-                await self._journal.prove(self._proven[0])
-                self._proven.pop(0)
-        except StoreError as error:
-            self._fail(error)
-            keep = (verdicts + self._verdicts)[-MAX_VERDICTS:]
-            self.dropped_verdicts += len(verdicts) + len(self._verdicts) - len(keep)
-            self._verdicts = keep
-        else:
-            self.journal_failing = False
-
     def _moves(self, plan: Plan, views: Mapping[RigName, RigView]) -> list[Move]:
+        if self._settings.observe:
+            return []
         mono, plant = self._clock.mono(), self._clock.plant()
         moves = [
             move
@@ -240,7 +202,7 @@ class Actuator:
             return None
         firm = decision.reason in FIRM
         track = self._tracks[view.name]
-        if not track.ready(decision.mode, view.mode, mono, plant, firm=firm):
+        if not self._ready(track, view, decision, mono, plant):
             return None
         canary = self.canaries[view.group]
         if not firm and not track.commanded and not canary.allows(view.name):
@@ -252,50 +214,62 @@ class Actuator:
         lowering = present is None or mode.power <= present.power
         return Move(view, mode, decision.reason, lowering)
 
-    async def _intend(self, moves: Sequence[Move]) -> list[int | None]:
+    def _ready(self, track: Track, view: RigView, decision: Decision, mono: float, plant: float) -> bool:
+        contested = track.contested
+        ready = track.ready(decision.mode, view.mode, mono, plant, firm=decision.reason in FIRM)
+        if track.contested and not contested:
+            log.error("rig_contested", rig=view.name, detail=track.detail)
+        return ready
+
+    async def _intend(self, moves: Sequence[Move]) -> Sequence[int | None]:
         intents = [
             Intent(move.view.name, move.mode.command.verb, move.mode.name, move.reason.value, move.view.mode)
             for move in moves
         ]
-        try:
-            await self._remember_modes(moves)
-            numbers: list[int | None] = list(await self._journal.intend(intents))
-        except StoreError as error:
-            self._fail(error)
-            # What lowers is safe to repeat and may not wait for a disk; what raises stays where it is.
-            return [next(self._local_numbers) if move.lowering else None for move in moves]
-        self.journal_failing = False
-        return numbers
+        facts = self._modes_before_sleep(moves)
+        numbers = await self.scribe.intend(intents, facts)
+        if numbers is not None:
+            self._modes_stored.update(facts)
+            return numbers
+        # What lowers is safe to repeat and may not wait for a disk; what raises stays where it is.
+        return [next(self._local_numbers) if move.lowering else None for move in moves]
 
-    async def _remember_modes(self, moves: Sequence[Move]) -> None:
-        """Firmware forgets the mode it slept from; the store does not."""
+    def _modes_before_sleep(self, moves: Sequence[Move]) -> dict[str, str]:
+        """Facts to be written: firmware forgets the mode that it slept from, the store does not."""
         facts = {
             MODE_BEFORE_SLEEP + move.view.name: self._farm.records[move.view.name].mode
             for move in moves
             if move.mode.name == SLEEP
         }
-        new = {key: mode for key, mode in facts.items() if self._modes_stored.get(key) != mode}
-        if new:
-            await self._journal.remember(new)
-            self._modes_stored.update(new)
+        return {key: mode for key, mode in facts.items() if self._modes_stored.get(key) != mode}
 
     def _send(self, move: Move, number: int) -> None:
         assert self._host is not None
         mono = self._clock.mono()
         name = move.view.name
         self._verbs[number] = move.mode.command.verb
-        patience = self._settings.sleep_within if move.lowering else self._settings.wake_within
-        before = self._tracks[name].sent(number, move.mode.name, mono, mono + patience)
+        before = self._tracks[name].sent(number, move.mode.name, self._patience(move.mode.name))
         if before is not None:
             self._note(name, before)
         if not move.lowering:
-            self._farm.waking(name)
+            self._farm.waking(name, mono)
         if move.reason not in FIRM:
             self.canaries[move.view.group].touch(name)
         self.states[move.mode.command.verb, CommandState.PLANNED] += 1
         self._host.instruct(
             Instruction(number, name, move.mode.command, move.lowering, mono + self._settings.send_within)
         )
+
+    def _patience(self, mode: str) -> float:
+        return self._settings.sleep_within if mode == SLEEP else self._settings.wake_within
+
+    def _take(self, rig: RigName, track: Track, taken: float) -> None:
+        refusing = track.refusing
+        verdict = track.observed(self._farm.observed_mode(rig), taken)
+        if verdict is not None:
+            self._note(rig, verdict)
+        if refusing and not track.refusing:
+            log.warning("rig_obeys_again", rig=rig)
 
     def _give_up_overdue(self, views: Mapping[RigName, RigView]) -> None:
         mono = self._clock.mono()
@@ -308,11 +282,8 @@ class Actuator:
                 self._note(name, verdict)
                 if track.refusing:
                     self._name_refusing(name)
-            elif track.awaiting and self._host is not None:
-                self._host.refresh(name)
-
-    def _shown(self, rig: RigName) -> str | None:
-        return self._farm.observed_mode(rig)
+            elif track.awaiting and track.in_flight == SLEEP and self._host is not None:
+                self._host.refresh(name)  # others may wait for the power that it frees
 
     def _note(self, rig: RigName, verdict: Verdict) -> None:
         verb = self._verbs.get(verdict.number, "unknown")
@@ -323,22 +294,28 @@ class Actuator:
         self._queue(verdict)
         if verdict.state is CommandState.CONFIRMED:
             log.info("command_confirmed", rig=rig, verb=verb)
-            self._prove(rig, obeyed=True)
+            self._prove(rig)
         elif verdict.state not in (CommandState.SENT, CommandState.SUPERSEDED):
             log.warning("command_not_confirmed", rig=rig, verb=verb, state=verdict.state, detail=verdict.detail)
 
+        if verdict.state is CommandState.EXPIRED and self._canary(rig).lose(rig):
+            log.error(
+                "canary_stalled", rigs=sorted(self._canary(rig).lost), effect="no other rig of the group is tried"
+            )
+
     def _name_refusing(self, rig: RigName) -> None:
         log.error("rig_refusing", rig=rig, detail=self._tracks[rig].detail)
-        self._prove(rig, obeyed=False)
+        if rig not in self._canary(rig).lost:
+            self._canary(rig).name(rig)
 
-    def _prove(self, rig: RigName, *, obeyed: bool) -> None:
-        group = self._farm.records[rig].member.group
-        canary = self.canaries[group]
-        if not obeyed:
-            canary.name(rig)
-        elif canary.confirm(rig):
-            self._proven.append(group)
-            self._written.set()
+    def _canary(self, rig: RigName) -> Canary:
+        return self.canaries[self._farm.records[rig].member.group]
+
+    def _prove(self, rig: RigName) -> None:
+        canary = self._canary(rig)
+        if canary.confirm(rig):
+            group = self._farm.records[rig].member.group
+            self.scribe.prove(group)
             log.info("group_proven", group=group, confirmed=len(canary.confirmed))
 
     def _close(self, verdict: Verdict, command: Command) -> None:
@@ -346,14 +323,8 @@ class Actuator:
         self._queue(verdict)
 
     def _queue(self, verdict: Verdict) -> None:
-        if verdict.number > 0:
-            self._verdicts.append(verdict)
-            self._written.set()
-
-    def _fail(self, error: StoreError) -> None:
-        if not self.journal_failing:
-            log.error("journal_failing", error=str(error), effect="only lowering commands go out")
-        self.journal_failing = True
+        if verdict.number > 0:  # others never were on disk
+            self.scribe.verdict(verdict)
 
 
 def _evidence(outcome: Outcome) -> dict[str, object]:

@@ -125,7 +125,7 @@ def _control(site: Site) -> Iterator[Sample]:
             yield "commands_total", (verb, state.value), actuator.states[verb, state]
     yield "commands_in_flight", (), sum(track.in_flight is not None for track in actuator.tracks.values())
     yield "store_failing", (), float(actuator.journal_failing)
-    yield "store_verdicts_dropped_total", (), actuator.dropped_verdicts
+    yield "store_verdicts_dropped_total", (), actuator.scribe.dropped
 
 
 def _pool(pool: str, book: PoolBooks, mono: float, wall: float) -> Iterator[Sample]:

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from controller import store_rows
-from controller.actuate import Intent
 from controller.clock import Clock
 from controller.journal import Journal, stamp
 from controller.plan import Control, Order
+from controller.scribe import Intent
 from controller.store_port import StorePort
 from controller.store_rows import CommandRecord, EventRecord, Remembered
 from controller.track import CommandState, Verdict

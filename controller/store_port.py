@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from controller.actuate import Intent
 from controller.plan import Control, Order
+from controller.scribe import Intent
 from controller.store_rows import CommandRecord, EventRecord
 from controller.track import CommandState, Verdict
 from shedload.units import Watts

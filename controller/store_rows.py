@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from controller.actuate import Intent
 from controller.journal import stamp
 from controller.plan import Control, Order
+from controller.scribe import Intent
 from controller.track import CommandState, Verdict
 from shedload.device import RigName
 from shedload.units import Watts

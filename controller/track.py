@@ -17,6 +17,10 @@ CONTEST_REST = 4 * 3600.0
 """Plant seconds after the last undoing until we try again: a night shift's manual work is over by then."""
 RETRY_PAUSE = 5.0
 """Mono seconds before the second attempt; each further one waits twice as long."""
+FIRM_PAUSE = 300.0
+"""Mono seconds after which a rig that did not obey is asked again where an order or a limit demands it."""
+REASSERT_PAUSE = 60.0
+"""Mono seconds between two assertions of our state against somebody who undoes it: each may write flash."""
 
 
 class CommandState(StrEnum):
@@ -45,8 +49,7 @@ _ENDS = {
 class _Flight:
     number: int
     mode: str
-    sent: float
-    deadline: float
+    patience: float  # from the driver's answer to the reading that shows the effect
     answered: float | None = None  # when the driver was done with it, well or not
 
 
@@ -75,8 +78,10 @@ class Track:
     __slots__ = (
         "_attempts",
         "_flight",
+        "_missed_at",
         "_next_try",
         "_settings",
+        "_tried",
         "_undone",
         "commanded",
         "confirmed",
@@ -93,7 +98,9 @@ class Track:
         self.contested = False
         self.detail = ""  # why it is refusing or contested, for people
         self._flight: _Flight | None = None
-        self._attempts = 0
+        self._tried: str | None = None  # mode of the last command
+        self._attempts = 0  # to set it
+        self._missed_at = 0.0
         self._next_try = 0.0
         self._undone: deque[float] = deque(maxlen=settings.contest_count)
 
@@ -117,31 +124,40 @@ class Track:
     def ready(self, mode: str, observed: str | None, mono: float, plant: float, *, firm: bool) -> bool:
         """Whether a command for `mode` should go out now. Notes when something else undid what we had set.
 
-        `firm` wishes (orders, caps, heat) go to contested rigs too: under an order our state is asserted again.
+        `firm` wishes (orders, caps, heat) go to contested rigs too: under an order our state is asserted again. A
+        command on its way is countermanded even where the rig does not show its effect yet.
         """
-        if observed is None or observed == mode:
+        if observed is None:
             return False
         if self._flight is not None:
             return self._flight.mode != mode
+        if observed == mode:
+            return False
         if self.confirmed == mode:
-            self._note_undoing(observed, plant)
+            self._note_undoing(observed, mono, plant)
         if self.contested and plant - self._undone[-1] > CONTEST_REST:
             self.make_peace()
         if self.contested and not firm:
             return False
-        return mono >= self._next_try
+        return mono >= self._next_try or (firm and self.refusing and mono - self._missed_at >= FIRM_PAUSE)
 
-    def sent(self, number: int, mode: str, mono: float, deadline: float) -> Verdict | None:
-        """A command is handed over; the one before it, if any, ends here."""
+    def sent(self, number: int, mode: str, patience: float) -> Verdict | None:
+        """A command is handed over; one before it that was answered ends here, any other with its own conclusion."""
         before = self._flight
-        if before is None or before.mode != mode:
-            self._attempts = 0 if not self.refusing else self._attempts
-        self._flight = _Flight(number, mode, mono, deadline)
+        if mode != self._tried and not self.refusing:
+            self._attempts = 0
+        self._tried = mode
+        self._flight = _Flight(number, mode, patience)
         self.commanded = True
         self.confirmed = None
         if before is not None and before.answered is not None:
             return Verdict(before.number, CommandState.SUPERSEDED, f"now {mode}")
         return None
+
+    def inherit(self, number: int, mode: str, mono: float, patience: float) -> None:
+        """Take over a command of an earlier run whose outcome nobody knows; readings from now on settle it."""
+        self._tried = mode
+        self._flight = _Flight(number, mode, patience, answered=mono)
 
     def concluded(self, number: int, conclusion: Conclusion, detail: str, mono: float) -> Verdict | None:
         """The host is done with a command."""
@@ -156,40 +172,42 @@ class Track:
         self._flight = None
         if conclusion is Conclusion.REFUSED:
             self._attempts = self._settings.attempts
-        if conclusion in (Conclusion.REFUSED, Conclusion.FAILED):
             self._missed(detail or conclusion.value, mono)
+        elif conclusion is Conclusion.FAILED:  # it does not answer, which is not the same as not obeying
+            self._next_try = mono + RETRY_PAUSE
         return Verdict(number, _ENDS[conclusion], detail)
 
     def observed(self, mode: str | None, taken: float) -> Verdict | None:
-        """A live reading: confirms a command that was answered before it, settles a quarrel that is over."""
+        """A live reading that is believed: confirms a command that was answered before it, or one given up too soon."""
+        if mode is None:
+            return None
         flight = self._flight
-        if mode is None or flight is None or flight.answered is None or taken <= flight.answered:
+        if flight is None:
+            if self.refusing and mode == self._tried:
+                self._obeyed(mode)
             return None
-        if mode != flight.mode:
+        if flight.answered is None or taken <= flight.answered or mode != flight.mode:
             return None
-        self._flight = None
-        self._attempts = 0
-        self._next_try = 0.0
-        self.refusing = False
-        self.confirmed = mode
-        if not self.contested:
-            self.detail = ""
+        self._obeyed(mode)
         return Verdict(flight.number, CommandState.CONFIRMED)
 
     def overdue(self, observed: str | None, seen: float | None, mono: float) -> Verdict | None:
-        """Give up waiting: contradicted when a reading since shows another mode, expired when there was none."""
+        """End the waiting: by what a reading since the answer shows, or expired when there was none."""
         flight = self._flight
-        if flight is None or mono < flight.deadline:
+        if flight is None or flight.answered is None or mono < flight.answered + flight.patience:
             return None
-        self._flight = None
-        told = flight.answered is not None and seen is not None and seen > flight.answered and observed is not None
-        if told:
-            detail = f"asked for {flight.mode}, still {observed}"
+        if seen is None or seen <= flight.answered or observed is None:
+            detail = f"asked for {flight.mode}, no reading since"
+            self._flight = None
             self._missed(detail, mono)
-            return Verdict(flight.number, CommandState.CONTRADICTED, detail)
-        detail = f"asked for {flight.mode}, no reading since"
+            return Verdict(flight.number, CommandState.EXPIRED, detail)
+        if observed == flight.mode:  # shown, and nothing came up against it in all this time
+            self._obeyed(observed)
+            return Verdict(flight.number, CommandState.CONFIRMED)
+        detail = f"asked for {flight.mode}, still {observed}"
+        self._flight = None
         self._missed(detail, mono)
-        return Verdict(flight.number, CommandState.EXPIRED, detail)
+        return Verdict(flight.number, CommandState.CONTRADICTED, detail)
 
     def make_peace(self) -> None:
         """Forget quarrels and refusals: the operator looked into it."""
@@ -200,20 +218,33 @@ class Track:
         self._next_try = 0.0
         self._undone.clear()
 
+    def _obeyed(self, mode: str) -> None:
+        self._flight = None
+        self._attempts = 0
+        self._next_try = 0.0
+        self.refusing = False
+        self.confirmed = mode
+        if not self.contested:
+            self.detail = ""
+
     def _missed(self, detail: str, mono: float) -> None:
         self._attempts += 1
-        self.detail = detail
+        self._missed_at = mono
+        if not self.contested:
+            self.detail = detail
         if self._attempts >= self._settings.attempts:
             self.refusing = True
             self._next_try = mono + self._settings.refusing_pause
         else:
             self._next_try = mono + RETRY_PAUSE * 2.0 ** (self._attempts - 1)
 
-    def _note_undoing(self, observed: str, plant: float) -> None:
+    def _note_undoing(self, observed: str, mono: float, plant: float) -> None:
         self.confirmed = None
         self._undone.append(plant)
         recent = [instant for instant in self._undone if plant - instant <= self._settings.contest_window]
-        if len(recent) >= self._settings.contest_count and not self.contested:
+        if self.contested:
+            self._next_try = mono + REASSERT_PAUSE
+        elif len(recent) >= self._settings.contest_count:
             self.contested = True
             minutes = self._settings.contest_window / 60
             self.detail = f"something else set it to {observed} {len(recent)} times within {minutes:g} min"

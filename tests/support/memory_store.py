@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from controller.actuate import Intent
 from controller.clock import Clock
 from controller.plan import Control, Order
+from controller.scribe import Intent
 from controller.store import facts_as_json
 from controller.store_rows import ENTERED_FROM, OPEN, CommandRecord, EventRecord, plain
 from controller.track import CommandState, Verdict
