@@ -23,7 +23,8 @@ from controller.feed import PriceFeed
 from controller.ledger import Interval, Ledger
 from controller.limits import Limits, believed_power
 from controller.meter import MeterReading, SiteMeter
-from controller.plan import Decision, Order, Plan, RigState, RigView
+from controller.plan import Decision, Order, Plan, Reason, RigState, RigView
+from controller.plausible import Suspicion
 from controller.policy import PolicyMemory, PolicySettings, strike, wish
 from controller.prices.series import PriceSlot
 from controller.safety import Conditions, SafetySettings, guard, overheated, secure
@@ -33,6 +34,10 @@ from shedload.units import HashesPerSecond, Watts
 
 FIRST_PASS_DEADLINE = 120.0
 """Mono seconds after which the first pass counts as over even if a rig was never tried: nothing waits for ever."""
+CLOCK_STEP = 5.0
+"""Seconds by which wall and plant time may part in one cycle; more is a clock that was set, and prices may be wrong."""
+DISBELIEVED = frozenset({Suspicion.RATE_IMPLAUSIBLE, Suspicion.SHARES_MISSING})
+"""Suspicions under which a rig's hashrate earns nothing in the books."""
 
 log = structlog.get_logger(__name__)
 
@@ -90,6 +95,8 @@ class Controller:
         self._safety = safety
         self._started = clock.mono()
         self._ticked = clock.plant()
+        self._dated = clock.wall()
+        self._unsure_until = clock.mono()
         self._wishes: dict[RigName, Decision] = {}
         self._wished_at: float | None = None
         self._wished_slot: PriceSlot | None = None
@@ -132,10 +139,10 @@ class Controller:
     async def run(self) -> None:
         """Run cycles until cancelled."""
         while True:
+            self._hurry.clear()  # before the cycle: what comes while it runs calls for another
             await self.cycle()
             for listener in self._listeners:
                 listener()
-            self._hurry.clear()
             try:
                 async with asyncio.timeout(self.site.allocator_interval):
                     await self._hurry.wait()
@@ -145,7 +152,8 @@ class Controller:
     async def cycle(self) -> int:
         """One look, one plan, what it needs sent; returns the number of commands."""
         began = self._clock.mono()
-        views = self._farm.views(self._actuator.obstacles())
+        self._watch_clock()
+        views = self._farm.views(self._obstacles())
         self.views = {view.name: view for view in views}
         curves = Curves()
         self._wish(views, curves)
@@ -157,6 +165,23 @@ class Controller:
         self.last_cycle = self._clock.mono()
         self.cycle_seconds = self.last_cycle - began
         return sent
+
+    def _obstacles(self) -> dict[RigName, Reason]:
+        """Rigs to be left alone. Under an order, those that somebody else keeps waking are commanded again."""
+        obstacles = self._actuator.obstacles()
+        limit = self.limits.site
+        if limit is not None and limit.reason is Reason.ORDER:
+            return {name: reason for name, reason in obstacles.items() if reason is not Reason.CONTESTED}
+        return obstacles
+
+    def _watch_clock(self) -> None:
+        """Notice a wall clock that was set: for one planning period prices raise nothing."""
+        wall, plant = self._clock.wall(), self._clock.plant()
+        step = (wall - self._dated).total_seconds() - (plant - self._ticked)
+        self._dated = wall
+        if abs(step) > CLOCK_STEP:
+            log.warning("wall_clock_stepped", seconds=round(step, 1), effect="no raises for one planning period")
+            self._unsure_until = self._clock.mono() + self.site.planner_interval
 
     def _wish(self, views: tuple[RigView, ...], curves: Curves) -> None:
         """Ask the policy when the price changed or the planner's interval is over."""
@@ -178,18 +203,21 @@ class Controller:
 
     def _decide(self, views: tuple[RigView, ...], curves: Curves) -> Plan:
         plant, limits = self._clock.plant(), self.limits
+        conditions = self._conditions(plant, limits)
+        # Rigs that nobody has asked yet may be asleep: counted in full they would make the first ones asked sleep too.
+        met = views if self.ready else tuple(view for view in views if view.state is not RigState.UNKNOWN)
         decisions, memory = allocate(
             self._wishes,
-            views,
+            met,
             limits,
             self._allocation_memory,
             plant_now=plant,
             settings=self._allocation,
             curves=curves,
         )
-        decisions = secure(decisions, views, self._conditions(plant, limits), self._safety)
+        decisions = secure(decisions, met, conditions, self._safety)
         self._overheated = overheated(decisions)
-        self._allocation_memory = remember(memory, decisions, views)
+        self._allocation_memory = remember(memory, decisions, met)
         slot, tightest = self.price, limits.site
         return Plan(
             decided=self._clock.wall(),
@@ -205,7 +233,7 @@ class Controller:
         self.ready = self.ready or self._farm.complete() or self._clock.mono() - self._started > FIRST_PASS_DEADLINE
         return Conditions(
             plant_now=plant,
-            ready=self.ready,
+            ready=self.ready and self._clock.mono() >= self._unsure_until,
             store_failing=self._actuator.journal_failing,
             meter_expected=self.site.has_meter,
             meter=self._meter.power,
@@ -215,15 +243,19 @@ class Controller:
             overheated=self._overheated,
         )
 
-    def _still_allowed(self, move: Move) -> bool:
-        """Ask once more just before a raise is sent: there is room for it, and the meter still speaks."""
-        limit = self.limits.site
+    def _still_allowed(self, _move: Move) -> bool:
+        """Ask once more just before a raise is sent; what changed since the plan was made makes it wait for another.
+
+        The plan left room for all its raises together. That holds while no limit came down, the meter speaks and the
+        site is not over.
+        """
         if self._actuator.journal_failing or (self.site.has_meter and self._meter.power is None):
             return False
+        limit, planned = self.limits.site, self.plan.site_limit if self.plan is not None else None
         if limit is None:
             return True
-        present = self.site_power
-        return present is not None and present + move.mode.power - believed_power(move.view) <= limit.power
+        power = self.site_power
+        return planned is not None and limit.power >= planned and power is not None and power <= limit.power
 
     @property
     def site_power(self) -> Watts | None:
@@ -254,7 +286,11 @@ class Controller:
         seconds, self._ticked = plant - self._ticked, plant
         slot = self.price
         awake = [view for view in views if view.state not in (RigState.UNKNOWN, RigState.OFFLINE)]
-        rates = [view.telemetry.hashrate for view in awake if view.telemetry is not None]
+        rates = [
+            0.0 if self._farm.records[view.name].suspicions & DISBELIEVED else view.telemetry.hashrate
+            for view in awake
+            if view.telemetry is not None
+        ]
         normal = [view.modes[-1] for view in awake if view.modes]
         self.ledger = self.ledger.with_interval(
             Interval(
