@@ -31,7 +31,7 @@ class PriceFeed:
         self._clock = clock
         self.series = PriceSeries()
         self.failures = 0
-        self.last_failure = ""
+        self.last_failure = ""  # since the source last answered
         self.fetched: datetime | None = None
 
     def at(self, now: datetime) -> PriceSlot | None:
@@ -52,14 +52,30 @@ class PriceFeed:
 
     async def run(self) -> None:
         """Keep asking, for as long as the daemon runs."""
-        wait = RETRY_FIRST
+        retry = RETRY_FIRST
         while True:
-            try:
-                await self.refresh()
-                wait = ASK_EVERY / max(1.0, self._clock.plant_rate)
-            except (ShedloadError, TimeoutError, OSError) as error:
-                self.failures += 1
-                self.last_failure = str(error)[:200] or type(error).__name__
-                log.warning("price_fetch_failed", detail=self.last_failure, keeps_until=str(self.series.valid_until))
-                wait = min(RETRY_MAX, wait * 2.0) if wait < RETRY_MAX else RETRY_MAX
+            if await self._asked():
+                wait, retry = ASK_EVERY / max(1.0, self._clock.plant_rate), RETRY_FIRST
+            else:
+                wait, retry = retry, min(RETRY_MAX, retry * 2.0)
             await asyncio.sleep(max(1.0, wait * random.uniform(0.9, 1.1)))
+
+    async def _asked(self) -> bool:
+        """Ask once and say whether it answered; whatever a source does, what it said before stays."""
+        try:
+            await self.refresh()
+        except (ShedloadError, TimeoutError, OSError) as error:
+            self._failed(str(error)[:200] or type(error).__name__)
+            return False
+        except Exception as error:  # a bug in one source must not take the daemon down
+            log.exception("price_source_bug")
+            self._failed(f"{type(error).__name__}: {error}"[:200])
+            return False
+        self.last_failure = ""
+        return True
+
+    def _failed(self, detail: str) -> None:
+        self.failures += 1
+        if detail != self.last_failure:
+            log.warning("price_fetch_failed", detail=detail, keeps_until=str(self.series.valid_until))
+        self.last_failure = detail

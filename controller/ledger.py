@@ -1,10 +1,11 @@
 """Energy and money since the ledger began: what was drawn, what it cost, what it earned, against always being on.
 
-An interval counts only with what was known in it: without a power figure or a price its seconds are counted as a gap,
-and nothing is invented. Earnings are the hashrate that the rigs report times the configured hashprice: an estimate,
-not a payout.
+An interval counts only with what was known in it: energy where there is a power figure, money where price, hashprice
+and hashrate are known too; else its seconds are counted as a gap, and nothing is invented. Earnings are the hashrate
+that the rigs report times the configured hashprice: an estimate, not a payout.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
@@ -32,7 +33,7 @@ class Ledger:
     """Totals; money in the site's currency."""
 
     seconds: float = 0.0
-    gap_seconds: float = 0.0  # in which energy or price was unknown
+    gap_seconds: float = 0.0  # in which energy or money was unknown
     energy_joules: float = 0.0
     cost: float = 0.0
     earned: float = 0.0
@@ -67,14 +68,19 @@ class Ledger:
             interval.always_on_power,
             interval.always_on_hashrate,
         )
-        if seconds > MAX_INTERVAL or any(value is None for value in known):
-            return replace(self, seconds=self.seconds + seconds, gap_seconds=self.gap_seconds + seconds)
-        power, hashrate, price, per_hash, full_power, full_rate = (float(value or 0.0) for value in known)
-        energy = power * seconds
-        return replace(
+        numbers = [float(value) for value in known if value is not None and math.isfinite(value)]
+        counts = seconds <= MAX_INTERVAL and len(numbers) == len(known)
+        energy = interval.power * seconds if interval.power is not None and seconds <= MAX_INTERVAL else 0.0
+        after = replace(
             self,
             seconds=self.seconds + seconds,
-            energy_joules=self.energy_joules + energy,
+            energy_joules=self.energy_joules + (energy if math.isfinite(energy) else 0.0),
+        )
+        if not counts:
+            return replace(after, gap_seconds=self.gap_seconds + seconds)
+        _, hashrate, price, per_hash, full_power, full_rate = numbers
+        return replace(
+            after,
             cost=self.cost + energy / JOULES_PER_KILOWATT_HOUR * price,
             earned=self.earned + hashrate * seconds * per_hash,
             always_on_cost=self.always_on_cost + full_power * seconds / JOULES_PER_KILOWATT_HOUR * price,
@@ -89,6 +95,8 @@ class Ledger:
     def of_fact(cls, fact: Mapping[str, object]) -> "Ledger":
         """From the store; what is missing or no number begins anew at zero."""
         values = {
-            item.name: float(value) for item in fields(cls) if isinstance(value := fact.get(item.name), int | float)
+            item.name: float(value)
+            for item in fields(cls)
+            if isinstance(value := fact.get(item.name), int | float) and math.isfinite(value)
         }
         return cls(**values)

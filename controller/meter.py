@@ -1,5 +1,6 @@
 """The site's power meter as the control loops see it: the last reading and its age. Silence is not zero."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,14 +24,18 @@ class SiteMeter:
         self._last: MeterReading | None = None
         self._listeners: list[Callable[[MeterReading], None]] = []
         self.failures = 0
-        self.last_failure = ""
+        self.last_failure = ""  # since the last good reading
 
     def listen(self, listener: Callable[[MeterReading], None]) -> None:
         """Call `listener` with each reading; it must return at once."""
         self._listeners.append(listener)
 
     def heard(self, power: Watts) -> None:
-        """Take a reading."""
+        """Take a reading; one that is no number counts as a failure."""
+        if not math.isfinite(power):
+            self.failed(f"the reading {power} is no power")
+            return
+        self.last_failure = ""
         self._last = MeterReading(power, self._mono())
         for listener in self._listeners:
             listener(self._last)

@@ -1,5 +1,6 @@
 """Tells systemd how we are: one datagram on $NOTIFY_SOCKET, nothing where there is none (sd_notify(3))."""
 
+import contextlib
 import os
 import socket
 
@@ -27,12 +28,13 @@ class Notifier:
             return
         # A leading @ names a socket in the abstract namespace.
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        # The supervisor is gone or busy, or no descriptor is left: it will judge by our silence.
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel,
+        ):
             channel.setblocking(False)
-            try:
-                channel.sendto(text.encode(), address)
-            except OSError:
-                return  # the supervisor is gone or busy: it will judge by our silence
+            channel.sendto(text.encode(), address)
 
 
 def _line(text: str) -> str:
