@@ -9,6 +9,7 @@ import gc
 import os
 import secrets
 import ssl
+import tempfile
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,6 +62,8 @@ LAG_PROBE = 0.5
 WARM_AFTER = 60.0
 """Seconds after which what exists is taken for permanent and kept out of the garbage collector's way."""
 MAX_AGE_WITHOUT_METER = 30.0
+WRITE_DEADLINE = 5.0
+"""Seconds that a write beside commands may take: a disk that hangs must not keep the daemon from stopping."""
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +93,7 @@ class Daemon:
         rigs = open_rigs(installation, io)
         self.farm = _farm(config, installation.slots, store, clock, options)
         self.host = LocalHost(rigs, _poll_settings(config), clock.mono)
-        self.actuator = Actuator(self.farm, store, clock, _actuate_settings(config), proven=store.proven)
+        self.actuator = Actuator(self.farm, store, clock, _actuate_settings(config, options), proven=store.proven)
         self.actuator.attach(self.host)
         self.meter = SiteMeter(clock.mono, _meter_age(config))
         self.feed = PriceFeed(_price_source(config), clock)
@@ -133,7 +136,9 @@ class Daemon:
         log.info("api_listening", url=f"http://{self._config.api.host}:{self.port}")
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(coroutine, name=name) for name, coroutine in self._jobs()]
+                tasks = [group.create_task(job, name=name) for name, job in self._jobs()]
+                for task in tasks:
+                    task.add_done_callback(_tell_failure)
                 self._notifier.ready(f"{len(self.farm.records)} rigs")
                 self.started.set()
                 await self._stopping.wait()
@@ -141,9 +146,12 @@ class Daemon:
                 for task in tasks:
                     task.cancel()
         finally:
+            gc.unfreeze()
             await self.api.stop()
             await self._save_ledger()
-            await self.actuator.flush()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(WRITE_DEADLINE):
+                    await self.actuator.scribe.flush()
 
     def observed(self, batch: Sequence[Observation]) -> None:
         """Take readings from the host: the farm first, then those who read the farm."""
@@ -159,7 +167,8 @@ class Daemon:
         yield "host", self.host.run(self)
         yield "prices", self.feed.run()
         yield "control", self.controller.run()
-        yield "verdicts", self.actuator.write_down()
+        yield "verdicts", self.actuator.scribe.write_down()
+        yield "journal", self._probe_journal()
         yield "pools", self.upstream.run()
         yield "dispatch", self.dispatch.run()
         yield "chores", self._chores()
@@ -186,12 +195,14 @@ class Daemon:
         )
 
     async def _settle_the_past(self) -> None:
-        """Commands without an outcome from before are unknown now; the rigs' own words decide what happens next."""
-        old = [Verdict(record.number, CommandState.UNKNOWN, "restart") for record in self._store.unsettled]
-        if old:
-            log.warning("commands_unsettled", count=len(old))
-            with contextlib.suppress(StoreError):
-                await self._store.settle(old)
+        """Commands without an outcome from before: readings will settle the last of each rig, the others are over."""
+        last = {record.rig: record for record in self._store.unsettled}  # oldest first: the newest of a rig stays
+        if last:
+            log.warning("commands_unsettled", count=len(self._store.unsettled), rigs=len(last))
+        for record in self._store.unsettled:
+            mine = record is last[record.rig]
+            if not (mine and self.actuator.inherit(record.number, record.rig, record.verb, record.mode)):
+                self.actuator.scribe.verdict(Verdict(record.number, CommandState.SUPERSEDED, "before a restart"))
         self.controller.set_orders(self._store.orders)
         for order in self._store.orders:
             log.warning("order_in_force", number=order.number, limit_w=order.limit, author=order.author)
@@ -210,7 +221,7 @@ class Daemon:
             try:
                 self.meter.heard(plausible_watts(settings, await meter.read()))
             except RigError as error:
-                if error.detail != self.meter.last_failure:
+                if error.detail != self.meter.last_failure:  # once for each cause, until it speaks again
                     log.warning("meter_failed", kind=error.kind, detail=error.detail)
                 self.meter.failed(error.detail)
             await asyncio.sleep(settings.interval_s)
@@ -226,6 +237,11 @@ class Daemon:
                 gc.freeze()
                 frozen = True
 
+    async def _probe_journal(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING)
+            await self.actuator.scribe.probe()
+
     async def _watch_lag(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -234,8 +250,9 @@ class Daemon:
             self.metrics.lagged(loop.time() - due)
 
     async def _save_ledger(self) -> None:
-        with contextlib.suppress(StoreError):  # the store itself says loudly that it takes nothing
-            await self._store.remember({LEDGER: self.controller.ledger.fact()})
+        with contextlib.suppress(StoreError, TimeoutError):  # the scribe says loudly that the disk takes nothing
+            async with asyncio.timeout(WRITE_DEADLINE):
+                await self._store.remember({LEDGER: self.controller.ledger.fact()})
 
 
 async def serve(
@@ -275,6 +292,12 @@ async def rig_problems(installation: Installation) -> list[ConfigError]:
     return problems
 
 
+def _tell_failure(job: asyncio.Task[None]) -> None:
+    """Name the job that ends the daemon, before all others are stopped for it."""
+    if not job.cancelled() and (error := job.exception()) is not None:
+        log.critical("job_failed", job=job.get_name(), error=f"{type(error).__name__}: {error}"[:300])
+
+
 def open_rigs(installation: Installation, io: Io) -> list[Rig]:
     """Open every slot with its driver; touches no network. Raises ConfigError."""
     return [drivers.load(spec.driver).open(spec, io) for spec in installation.specs()]
@@ -284,11 +307,14 @@ def own_token(state_dir: Path) -> str:
     """The token in the state folder, made at the first start; only its owner can read it."""
     path = state_dir / "api.token"
     with contextlib.suppress(FileNotFoundError):
-        return path.read_text().strip()
+        if token := path.read_text().strip():  # an empty one would let everybody in
+            return token
     token = secrets.token_urlsafe(32)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix="api.token.", dir=state_dir)  # of mode 0600
     with os.fdopen(descriptor, "w") as file:
         file.write(token + "\n")
+    Path(name).replace(path)
     return token
 
 
@@ -313,6 +339,9 @@ def _farm(config: Config, slots: Iterable[Slot], store: StorePort, clock: Clock,
 def _controller(config: Config, parts: Daemon, store: StorePort, clock: Clock) -> Controller:
     site, control = config.site, config.control
     ledger = store.fact(LEDGER)
+    # The ramps' buckets hold a minute's worth. Where plant time runs so fast that a cycle takes longer than a minute
+    # of it, a cycle may change what its minutes allow.
+    minutes = max(1.0, control.allocate_interval_s * clock.plant_rate / 60.0)
     return Controller(
         site=SiteSettings(
             power_cap=site.power_cap,
@@ -337,8 +366,8 @@ def _controller(config: Config, parts: Daemon, store: StorePort, clock: Clock) -
             without_price=control.without_price,
         ),
         allocation=AllocationSettings(
-            ramp_up_per_minute=site.ramp_up_per_minute,
-            ramp_down_per_minute=Watts(site.power_cap * RAMP_DOWN_SHARE),
+            ramp_up_per_minute=Watts(minutes * site.ramp_up_per_minute),
+            ramp_down_per_minute=Watts(minutes * site.power_cap * RAMP_DOWN_SHARE),
             wakes_per_cycle=control.stagger_rigs_per_cycle,
             minimum_off=control.min_off_s,
         ),
@@ -357,9 +386,10 @@ def _poll_settings(config: Config) -> PollSettings:
     )
 
 
-def _actuate_settings(config: Config) -> ActuateSettings:
+def _actuate_settings(config: Config, options: Options) -> ActuateSettings:
     control = config.control
     return ActuateSettings(
+        observe=options.observe,
         sleep_within=control.confirm_within_s,
         wake_within=control.wake_within_s,
         canary_rigs=control.canary_rigs,
