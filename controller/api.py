@@ -6,6 +6,7 @@ bounded, every request has a deadline, and an error says what would do.
 
 import asyncio
 import hmac
+import itertools
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,7 +17,7 @@ from aiohttp import web
 
 from controller.metrics import Metrics
 from controller.plan import Control, Order
-from controller.status import Site, instant, order_status, rig_row, rig_status, site_status
+from controller.status import Site, command_status, order_status, rig_row, rig_status, site_status
 from controller.store import StorePort
 from shedload.device import RigName
 from shedload.errors import StoreError
@@ -28,6 +29,10 @@ REQUEST_DEADLINE = 15.0
 KEEP_ALIVE = 30.0
 """Longer than a scrape interval of 15 s, short against connections that say nothing."""
 MAX_ROWS = 1000
+MAX_UNWRITTEN = 100
+"""Orders that are kept in memory while the disk takes nothing."""
+MAX_CONNECTIONS = 256
+"""A Prometheus, some screens and scripts; what comes beyond is hung up on, so that no peer uses up the descriptors."""
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 log = structlog.get_logger(__name__)
@@ -44,9 +49,12 @@ class Api:
         self._token = token
         self._open_reads = open_reads
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+        self._unwritten: dict[int, Order] = {}
+        self._unwritten_numbers = itertools.count(-1, -1)
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; the port that was bound, which matters where 0 was asked for. Raises OSError."""
+        """Listen; the port that was bound, which matters where 0 was asked for. Raises OSError, and is closed then."""
         app = web.Application(client_max_size=MAX_BODY, middlewares=[self._guard])
         app.add_routes(
             [
@@ -65,17 +73,31 @@ class Api:
                 web.post("/api/v1/rigs/{rig}/peace", self._post_peace),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=KEEP_ALIVE, handle_signals=False)
+        self._runner = web.AppRunner(
+            app, access_log=None, keepalive_timeout=KEEP_ALIVE, handle_signals=False, shutdown_timeout=1.0
+        )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, shutdown_timeout=1.0)
-        await site.start()
-        bound: int = self._runner.addresses[0][1]
+        try:
+            self._listener = await asyncio.get_running_loop().create_server(self._accept, host, port, backlog=128)
+        except OSError:
+            await self.stop()
+            raise
+        bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
 
     async def stop(self) -> None:
         """Close every connection."""
+        if self._listener is not None:
+            self._listener.close()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    def _accept(self) -> asyncio.BaseProtocol:
+        assert self._runner is not None
+        server = self._runner.server
+        if server is None or len(server.connections) >= MAX_CONNECTIONS:
+            return _Full()
+        return server()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -88,7 +110,11 @@ class Api:
         except web.HTTPException as error:
             if error.status < 400:
                 raise
-            return _problem(error.status, error.text or error.reason, "see the documentation of the HTTP interface")
+            answer = _problem(error.status, error.text or error.reason, "see the documentation of the HTTP interface")
+            for name in ("Allow", "WWW-Authenticate"):
+                if name in error.headers:
+                    answer.headers[name] = error.headers[name]
+            return answer
         except StoreError as error:
             return _problem(503, f"the store takes nothing: {error}", "free the disk; lowering goes on meanwhile")
 
@@ -96,7 +122,7 @@ class Api:
         reading = request.method in {"GET", "HEAD"}
         if request.path == "/-/healthy" or (reading and self._open_reads):
             return
-        shown = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
+        shown = request.headers.get("Authorization", "").removeprefix("Bearer ").encode(errors="surrogateescape")
         if not hmac.compare_digest(shown, self._token.encode()):
             raise web.HTTPUnauthorized(text="the token is missing or wrong", headers={"WWW-Authenticate": "Bearer"})
 
@@ -136,31 +162,28 @@ class Api:
         return _json(site_status(self._site))
 
     async def _get_rigs(self, request: web.Request) -> web.Response:
-        views, wanted = self._site.controller.views, request.query
-        rows = [rig_row(self._site, record, views.get(name)) for name, record in self._site.farm.records.items()]
-        for key in ("group", "state", "model"):
-            if key in wanted:
-                rows = [row for row in rows if row[key] == wanted[key]]
-        offset = _whole(wanted.get("offset", "0"), "offset")
-        return _json({"total": len(rows), "offset": offset, "rigs": rows[offset : offset + MAX_ROWS]})
+        wanted = {key: request.query[key] for key in ("group", "state", "model") if key in request.query}
+        offset = _whole(request.query.get("offset", "0"), "offset")
+        views, records = self._site.controller.views, self._site.farm.records
+        if wanted:
+            rows = [rig_row(self._site, record, views.get(name)) for name, record in records.items()]
+            found = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+            return _json({"total": len(found), "offset": offset, "rigs": found[offset : offset + MAX_ROWS]})
+        page = [records[name] for name in itertools.islice(records, offset, offset + MAX_ROWS)]
+        rows = [rig_row(self._site, record, views.get(record.member.name)) for record in page]
+        return _json({"total": len(records), "offset": offset, "rigs": rows})
 
     async def _get_rig(self, request: web.Request) -> web.Response:
         name = request.match_info["rig"]
         status = rig_status(self._site, RigName(name))
         if status is None:
             raise web.HTTPNotFound(text=f"there is no rig {name!r}")
-        records = await self._store.commands(name)
-        status["history"] = [
-            {
-                "at": instant(record.planned),
-                "verb": record.verb,
-                "mode": record.mode,
-                "reason": record.reason,
-                "state": record.state.value,
-                "detail": record.detail,
-            }
-            for record in records
-        ]
+        try:
+            records = await self._store.commands(name)
+        except StoreError:
+            status["history"] = None  # the disk is at fault; what the rig does now is known all the same
+        else:
+            status["history"] = [command_status(record) for record in records]
         return _json(status)
 
     async def _get_orders(self, _request: web.Request) -> web.Response:
@@ -170,18 +193,23 @@ class Api:
         body = await _body(request, {"limit_kw", "limit_percent", "author", "note"})
         limit = self._limit(body)
         author, note = _text(body, "author", "operator"), _text(body, "note", "")
-        order: Order = await self._store.place(limit, author, note)
+        try:
+            order: Order = await self._store.place(limit, author, note)
+        except StoreError as error:
+            order = self._unwritten_order(limit, author, note)
+            log.error("order_not_on_disk", number=order.number, error=str(error), effect="it ends with this run")
         log.warning("order_placed", number=order.number, limit_w=limit, author=author, note=note)
-        self._site.controller.set_orders(self._store.orders)
-        return _json(order_status(order), status=201)
+        self._orders_changed()
+        return _json({**order_status(order), "on_disk": order.number > 0}, status=201)
 
     async def _delete_order(self, request: web.Request) -> web.Response:
-        number = _whole(request.match_info["number"], "number")
+        text = request.match_info["number"]
+        number = -_whole(text[1:], "number") if text.startswith("-") else _whole(text, "number")
         author = request.query.get("author", "operator")[:64]
-        if not await self._store.release(number, author):
+        if self._unwritten.pop(number, None) is None and not await self._store.release(number, author):
             raise web.HTTPNotFound(text=f"there is no order {number} in force")
         log.warning("order_released", number=number, author=author)
-        self._site.controller.set_orders(self._store.orders)
+        self._orders_changed()
         return _json({"released": number})
 
     async def _put_control(self, request: web.Request) -> web.Response:
@@ -194,6 +222,10 @@ class Api:
         except ValueError:
             raise web.HTTPBadRequest(text='"control" must be "observe" or "auto"') from None
         author = _text(body, "author", "operator")
+        if control is Control.AUTO and self._site.actuator.observing:
+            raise web.HTTPConflict(text="this run was started to observe only; start it without --observe to command")
+        if control is Control.OBSERVE:
+            self._site.farm.set_control(group, control)  # to stop commanding needs no disk
         await self._store.set_control(group, control, author)
         log.warning("group_control", group=group, control=control.value, author=author)
         self._site.farm.set_control(group, control)
@@ -210,6 +242,17 @@ class Api:
         self._site.controller.hurry()
         return _json({"rig": name, "contested": False, "refusing": False})
 
+    def _unwritten_order(self, limit: Watts, author: str, note: str) -> Order:
+        """An order that the disk does not take: it lowers, so it holds all the same, until this run ends."""
+        if len(self._unwritten) >= MAX_UNWRITTEN:
+            raise web.HTTPServiceUnavailable(text=f"{MAX_UNWRITTEN} orders are waiting for a disk that takes nothing")
+        order = Order(next(self._unwritten_numbers), limit, author, note, self._site.clock.wall())
+        self._unwritten[order.number] = order
+        return order
+
+    def _orders_changed(self) -> None:
+        self._site.controller.set_orders((*self._store.orders, *self._unwritten.values()))
+
     def _limit(self, body: dict[str, Any]) -> Watts:
         cap = self._site.controller.site.power_cap
         given = [key for key in ("limit_kw", "limit_percent") if key in body]
@@ -222,6 +265,14 @@ class Api:
         if not 0 <= limit <= cap:
             raise web.HTTPBadRequest(text=f"the limit must lie between 0 and the site's cap of {cap / 1e3:g} kW")
         return limit
+
+
+class _Full(asyncio.Protocol):
+    """What a connection gets that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hang up."""
+        transport.close()
 
 
 async def _body(request: web.Request, known: set[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from controller.limits import believed_power
 from controller.meter import SiteMeter
 from controller.plan import Order, Plan, RigState, RigView
 from controller.prices.series import PriceSlot
+from controller.store_rows import CommandRecord
 from controller.stratum.dispatch import Dispatch
 from controller.stratum.upstream import Upstream
 from shedload.device import PowerSource, RigName
@@ -167,6 +168,18 @@ def order_status(order: Order) -> dict[str, Any]:
         "author": order.author,
         "note": order.note,
         "created": instant(order.created),
+    }
+
+
+def command_status(record: CommandRecord) -> dict[str, Any]:
+    """One command of a rig's history."""
+    return {
+        "at": instant(record.planned),
+        "verb": record.verb,
+        "mode": record.mode,
+        "reason": record.reason,
+        "state": record.state.value,
+        "detail": record.detail,
     }
 
 
