@@ -85,8 +85,9 @@ class IcarusRig:
         self._clock = clock
         self._rng = random.Random(seed)
         self._folder: Path | None = None
-        self._plug: Plug = plug or PtyPlug(self._path())
+        self._plug: Plug | None = plug or (PtyPlug(Path(table.path)) if table.path else None)
         self._line: Line | None = None
+        self._running = False
         self._loop = asyncio.get_running_loop()
         self._worked = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -99,8 +100,8 @@ class IcarusRig:
 
     @property
     def address(self) -> str:
-        """What the host opens."""
-        return self._plug.address
+        """What the host opens; without a path in the table it is known once started."""
+        return "" if self._plug is None else self._plug.address
 
     @property
     def plugged(self) -> bool:
@@ -109,6 +110,8 @@ class IcarusRig:
 
     async def start(self) -> None:
         """Appear. OSError where the path cannot be had."""
+        self._plug = self._plug or PtyPlug(self._own_path())
+        self._running = True
         if ChipFault.UNPLUG not in self.faults:
             self._plug_in()
         for outage in self.table.outages:
@@ -118,15 +121,17 @@ class IcarusRig:
 
     async def stop(self) -> None:
         """Disappear."""
+        self._running = False
         for timer in self._timers:
             timer.cancel()
         tasks = list(self._tasks)
         self._unplug()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._plug.remove()
+        if self._plug is not None:
+            self._plug.remove()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+            self._folder = self._plug = None
 
     async def set_faults(self, faults: Iterable[ChipFault | str]) -> None:
         """Have exactly these faults on from now on; ValueError for a name that is none."""
@@ -160,10 +165,11 @@ class IcarusRig:
         self.faults = faults
         if ChipFault.UNPLUG in faults:
             self._unplug()
-        elif self._line is None:
+        elif self._line is None and self._running:
             self._plug_in()
 
     def _plug_in(self) -> None:
+        assert self._plug is not None, "not started"
         line = self._line = self._plug.plug()
         self._tasks = [
             asyncio.ensure_future(self._listen(line)),
@@ -186,9 +192,7 @@ class IcarusRig:
 
         self._timers.append(self._loop.call_later(self._clock.delay(at), switch))
 
-    def _path(self) -> Path:
-        if self.table.path:
-            return Path(self.table.path)
+    def _own_path(self) -> Path:
         self._folder = Path(tempfile.mkdtemp(prefix="shedload-serial-"))
         return self._folder / self.name
 

@@ -1,10 +1,11 @@
 """The control page of a simulated farm: look at the truth, break rigs, change the weather.
 
 GET /rigs   GET /rigs/NAME   POST /rigs/NAME/fault {"fault": "hang" | null}   POST /ambient {"celsius": 38}   GET /meter
+GET /parts   POST /parts/NAME/fault {"fault": "refuse" | null}   (pools and serial rigs)
 """
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import orjson
 
@@ -20,8 +21,24 @@ from simulator.web_wire import Request
 COLDEST, HOTTEST = -60.0, 90.0
 
 
+@runtime_checkable
+class Breakable(Protocol):
+    """A part with a name whose faults can be switched: a pool, a serial rig."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def faults(self) -> frozenset[Any]: ...  # noqa: D102
+
+    async def set_faults(self, faults: Iterable[str]) -> None: ...  # noqa: D102
+
+
 class Controlled(Protocol):
     """What the page needs of a farm."""
+
+    @property
+    def parts(self) -> Sequence[object]: ...  # noqa: D102
 
     @property
     def rigs(self) -> Mapping[str, RigEndpoint]: ...  # noqa: D102
@@ -53,6 +70,10 @@ class ControlServer(JsonServer):
                 return 200, self._rig(name)
             case "POST", ["rigs", name, "fault"] if name in self._farm.rigs:
                 return await self._fault(name, request.body)
+            case "GET", ["parts"]:
+                return 200, [_part(part) for part in self._breakable().values()]
+            case "POST", ["parts", name, "fault"] if name in self._breakable():
+                return await self._part_fault(self._breakable()[name], request.body)
             case "POST", ["ambient"]:
                 return self._ambient(request.body)
             case "GET", ["meter"]:
@@ -88,12 +109,29 @@ class ControlServer(JsonServer):
         await self._farm.set_faults(name, faults)
         return 200, self._rig(name)
 
+    def _breakable(self) -> dict[str, Breakable]:
+        return {part.name: part for part in self._farm.parts if isinstance(part, Breakable)}
+
+    async def _part_fault(self, part: Breakable, body: bytes) -> tuple[int, Any]:
+        asked = _object(body)
+        if "fault" not in asked or not isinstance(asked["fault"], str | None):
+            return 400, {"error": 'say {"fault": "refuse"} or {"fault": null}'}
+        try:
+            await part.set_faults(() if asked["fault"] is None else (asked["fault"],))
+        except ValueError as error:
+            return 400, {"error": str(error)[:200]}
+        return 200, _part(part)
+
     def _ambient(self, body: bytes) -> tuple[int, Any]:
         celsius = _object(body).get("celsius")
         if isinstance(celsius, bool) or not isinstance(celsius, int | float) or not COLDEST <= celsius <= HOTTEST:
             return 400, {"error": f'say {{"celsius": 38}}, between {COLDEST:.0f} and {HOTTEST:.0f}'}
         self._farm.set_ambient(float(celsius))
         return 200, {"celsius": celsius}
+
+
+def _part(part: Breakable) -> dict[str, Any]:
+    return {"name": part.name, "faults": sorted(part.faults)}
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import asyncio
 import random
 import resource
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from shedload.errors import ConfigError
 from shedload.units import Celsius, Watts
 from simulator.chips import build_icarus
 from simulator.clock import PlantClock
-from simulator.control import ControlServer
+from simulator.control import Breakable, ControlServer
 from simulator.endpoint import RigEndpoint
 from simulator.farm_build import Placed, place_rigs
 from simulator.farm_config import FarmConfig, FaultTable
@@ -71,6 +72,7 @@ class Farm:
         self.rigs: dict[str, RigEndpoint] = {placed.name: placed.endpoint for placed in self._placed}
         self._offsets = {placed.name: placed.inlet_offset for placed in self._placed}
         self.parts = tuple(self._build_parts(pool, serial))
+        _check_names([*self.rigs, *(part.name for part in self.parts if isinstance(part, Breakable))])
         self.meter = self._build_meter()
         self.meter_server = _meter_server(config, self.meter)
         self.control_server = None if config.control is None else ControlServer(self, config.control)
@@ -172,6 +174,12 @@ class Farm:
         task = asyncio.ensure_future(self.set_faults(name, faults))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _check_names(names: list[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ConfigError("pool, serial", f"two of the farm are called {name!r}", "give each a name of its own")
 
 
 def _part(
