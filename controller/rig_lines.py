@@ -7,7 +7,6 @@ that is not heard of any more keeps `up 0`, its info and the time it was last se
 last known power for ever would make a dead rig look like load.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +16,8 @@ from shedload.device import Telemetry
 
 MAX_LABEL = 128
 """Bytes of a label value; the shipped scrape configuration refuses longer ones."""
+LARGEST = 1e300
+"""No measurement comes near it; the text of a larger float may round to one that a scraper cannot read."""
 INFO_LABELS = ("model", "firmware", "mac", "feeder")
 
 Info = tuple[str, str, str, str]
@@ -149,13 +150,8 @@ def escape(value: str) -> str:
 
 
 def number(value: float | None) -> str | None:
-    """A value as text; None for what is unknown or no finite number, which would spoil the whole page."""
-    if value is None:
-        return None
-    try:
-        if not math.isfinite(value):
-            return None
-    except OverflowError:  # a whole number beyond any float
+    """A value as text; None for what is unknown, and for what a scraper would reject together with the whole page."""
+    if value is None or not abs(value) <= LARGEST:  # NaN is not either
         return None
     return f"{value:.10g}" if isinstance(value, float) else str(int(value))
 

@@ -120,7 +120,7 @@ def _power(board: dashboard.Dashboard) -> dashboard.Dashboard:
     board = board.with_row(dashboard.Row("Power and price"))
     board = board.with_panel(
         lines(
-            "Site power",
+            "Power and its limits",
             "The meter against what binds it. Estimate: what rigs and base load are believed to draw. Target: what "
             "the site draws once the present plan is carried out.",
             units.Watt,

@@ -119,7 +119,7 @@ def test_an_empty_page_has_headers_only():
     assert all(line.startswith(("# HELP shedload_rig_", "# TYPE shedload_rig_")) for line in lines)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, None])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1.7976931345e308, 10**400, None])
 def test_what_is_no_finite_number_gives_no_line(value):
     assert number(value) is None
 
