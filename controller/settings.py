@@ -113,7 +113,9 @@ class ControlSettings(Section):
     """[control]: how decisions are made and carried out."""
 
     interval_s: Annotated[float, Field(ge=1, le=900)] = 15.0
-    allocate_interval_s: Annotated[float, Field(ge=1, le=60)] = 5.0
+    allocate_interval_s: Annotated[float, Field(ge=1, le=10)] = (
+        5.0  # the watchdog of the shipped unit waits 30 s for a cycle
+    )
     min_on_s: Annotated[float, Field(ge=0, le=86_400)] = 1800.0
     min_off_s: Annotated[float, Field(ge=0, le=86_400)] = 900.0
     off_above: Annotated[float, Field(ge=1, le=3)] = 1.05  # times break-even: a rig sleeps above it
