@@ -1,4 +1,4 @@
-"""`poll_exchange`: one question to one rig, from connect to telemetry, against a bare uvloop client that only moves bytes.
+"""`poll_exchange`: one question to one rig, from connect to telemetry, against a bare client that only moves bytes.
 
 Both run on uvloop in a process of their own, with the same number of exchanges under way, against the same server.
 """
@@ -47,8 +47,8 @@ def measure_exchange(rounds: int, seconds: float) -> Row:
         Runs(tuple(values), tuple(references), max(loads)),
         reference="bare uvloop Protocol: connect, write, read to EOF, close; nothing decoded, no deadline, no cap",
         least=0.35,
-        ran=f"client on core {target}, server on core {beside} (busy {loads[0]:.0%} for us, {loads[1]:.0%} for the bare one); "
-        f"{CONCURRENCY} exchanges at once, reply of {REPLY.stat().st_size + 1} bytes",
+        ran=f"client on core {target}, server on core {beside} (busy {loads[0]:.0%} for us, {loads[1]:.0%} for "
+        f"the bare one); {CONCURRENCY} exchanges at once, reply of {REPLY.stat().st_size + 1} bytes",
     )
 
 

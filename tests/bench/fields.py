@@ -1,7 +1,7 @@
 """Which fields pyasic's get_data fills for a rig, and which of these our telemetry leaves empty.
 
-A field counts as filled when it holds something the rig told. pyasic's sums and percentages, and what it knows of a model
-without asking (expected boards, chips, fans), are no readings.
+A field counts as filled when it holds something the rig told. pyasic's sums and percentages, and what it knows of a
+model without asking (expected boards, chips, fans), are no readings.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ COUNTERPARTS: dict[str, Callable[[Telemetry], Any]] = {
     "mac": lambda told: told.identity and told.identity.mac,
     "hostname": lambda told: told.identity and told.identity.hostname,
     "fw_ver": lambda told: told.identity and told.identity.firmware,
-    "api_ver": lambda told: told.identity and getattr(told.identity, "api_version", None),
+    "api_ver": lambda told: told.identity and told.identity.rpc_version,
     "device_info": lambda told: told.identity and told.identity.make and told.identity.model,
     "raw_hashrate": lambda told: told.hashrate,
     "expected_hashrate": lambda told: told.hashrate_nominal,
@@ -46,8 +46,8 @@ POOL: dict[str, Callable[[PoolReading], Any]] = {
     "active": lambda pool: pool.active,
     "alive": lambda pool: pool.status,
     "index": lambda pool: pool.index,
-    "get_failures": lambda pool: getattr(pool, "get_failures", None),
-    "remote_failures": lambda pool: getattr(pool, "remote_failures", None),
+    "get_failures": lambda pool: pool.get_failures,
+    "remote_failures": lambda pool: pool.remote_failures,
 }
 NOT_TOLD = frozenset(
     {"ip", "raw_datetime", "sticker_hashrate", "expected_hashboards", "expected_chips", "expected_fans"}

@@ -1,8 +1,8 @@
 """Load for `poll_full`: the simulator's rigs with their clock stopped and every reply kept once it was made.
 
-The simulator itself would use more of its core than the client under test. Here each byte is still its own: a request is
-answered by the simulator's functions the first time and from memory afterwards. At the start the replies are compared
-with those of a real farm that serves the same rigs at the same standing clock.
+The simulator itself would use more of its core than the client under test. Here each byte is still its own: a request
+is answered by the simulator's functions the first time and from memory afterwards. At the start the replies are
+compared with those of a real farm that serves the same rigs at the same standing clock.
 """
 
 import asyncio

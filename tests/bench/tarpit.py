@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from controller.host import Outcome
@@ -27,6 +28,7 @@ PARTS = 5
 """A fifth turns at a time, each round another one, so that a round begins with rigs that were well."""
 TAR_PITS = (Fault.HANG, Fault.DRIP, Fault.ENDLESS_JSON)
 LIMIT_MS = 500.0
+MUST_REACH = "ratio <= 1.5 and <= 500 ms"
 SETTLE_S = 8.0
 """Between the end of the tar-pits and the next window without: the healed are asked at once and are well again."""
 RPC_PORT, WEB_PORT = 24028, 20080
@@ -58,7 +60,7 @@ def measure_tarpits(rounds: int, *, rigs: int = 600, calm: float = 14.0, storm: 
             load.ask(part=None)
             host.ask(wait=SETTLE_S, heal=part)
     if sum(found["unread"] for found in notes):
-        return void_row("tarpit_lateness", "ms", "ratio <= 1.5 and <= 500 ms", f"healthy rigs were not read: {notes}")
+        return void_row("tarpit_lateness", "ms", MUST_REACH, f"healthy rigs were not read: {notes}")
     row = row_of(
         "tarpit_lateness",
         "ms",
@@ -70,16 +72,8 @@ def measure_tarpits(rounds: int, *, rigs: int = 600, calm: float = 14.0, storm: 
         note=f"{min(found['count'] for found in notes)} readings of healthy rigs or more in each window; "
         f"latest of all {max(found['latest'] for found in notes):.0f} ms; "
         f"host busy {max(found['busy'] for found in notes):.0%} at most",
-        scale=1.0,
     )
-    return judged(row)
-
-
-def judged(row: Row) -> Row:
-    """The ratio and the limit in milliseconds."""
-    assert row.value is not None
-    fields = {name: getattr(row, name) for name in row.__slots__}
-    return Row(**{**fields, "must_reach": "ratio <= 1.5 and <= 500 ms", "ok": row.ok and row.value <= LIMIT_MS})
+    return replace(row, must_reach=MUST_REACH, ok=row.ok and row.value is not None and row.value <= LIMIT_MS)
 
 
 @contextlib.asynccontextmanager
