@@ -210,8 +210,9 @@ class Actuator:
         mode = next((mode for mode in view.modes if mode.name == decision.mode), None)
         if mode is None:
             return None
-        present = next((mode for mode in view.modes if mode.name == view.mode), None)
-        lowering = present is None or mode.power <= present.power
+        # A wake that countermands a sleep on its way raises, although the rig still shows that it is awake.
+        standing = [other.power for other in view.modes if other.name in (view.mode, track.in_flight)]
+        lowering = mode.power <= min(standing, default=mode.power)
         return Move(view, mode, decision.reason, lowering)
 
     def _ready(self, track: Track, view: RigView, decision: Decision, mono: float, plant: float) -> bool:
