@@ -184,3 +184,30 @@ def simulate(
     from controller.cli.simulate import simulate
 
     simulate(farm, inventory=inventory, as_json=as_json, until_eof=until_eof)
+
+
+@app.command(rich_help_panel=TRY)
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="One day in under a minute, as lines; the exit code judges.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulated machines.")] = 1,
+    port: Annotated[
+        int | None, typer.Option("--port", help="Port for metrics and status; by default a free one.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", metavar="DIR", help="Put files and logs here, and leave them.")
+    ] = None,
+    slot: Annotated[
+        float | None, typer.Option("--slot", min=0.5, max=600, help="Seconds in which an hour passes; 5 by default.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch the real daemon run 60 simulated rigs through a day of real prices, in two minutes.
+
+    Needs no hardware and no network. With --once it exits 0 only if shares were accepted, rigs were curtailed, and
+    every command was confirmed or its rig named.
+    """
+    from controller.cli.demo import demo
+
+    raise typer.Exit(demo(once=once, seed=seed, port=port, keep=keep, slot=slot, as_json=as_json))

@@ -32,7 +32,7 @@ def run(config: Path, *, observe: bool, uvloop: bool) -> None:
     for advice in installation.warnings:
         log.warning("configuration_advice", detail=advice)
     log.info("starting", site=installation.config.site.name, rigs=len(installation.slots), observe=observe)
-    with asyncio.Runner(loop_factory=_loop_factory() if uvloop else None) as runner:
+    with asyncio.Runner(loop_factory=loop_factory() if uvloop else None) as runner:
         runner.run(_serve(installation, Options(observe=observe)))
     log.info("stopped", effect="rigs stay as they are")
 
@@ -82,7 +82,8 @@ def _take_signals(daemon: Daemon) -> None:
     )
 
 
-def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+def loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    """The faster event loop where it is installed; None stands for the usual one."""
     try:
         import uvloop as found  # noqa: PLC0415 - not on every platform
     except ImportError:

@@ -26,6 +26,8 @@ def rate(hashes: float | None) -> str:
     if hashes is None:
         return DASH
     factor, unit = next(((factor, unit) for factor, unit in RATES if hashes >= factor), (1.0, "H/s"))
+    if not hashes:
+        return "0 H/s"
     value = hashes / factor
     return f"{value:.2f} {unit}" if value < 10 else f"{value:.1f} {unit}" if value < 100 else f"{value:.0f} {unit}"
 
