@@ -79,7 +79,9 @@ class Icarus:
         self._key = 0
         self._busy_until = 0.0
         self._asleep = False
-        self._stopping = False
+        self._stopping = False  # golden work is out to end the other
+        self._tell_stop = False  # and whoever waits for a nonce of the other shall hear of it
+        self._stopped = False  # its answer has come
 
     @property
     def spec(self) -> RigSpec:
@@ -126,12 +128,19 @@ class Icarus:
             return
         port = await self._open()
         self._key = work.key
+        self._stopped = self._tell_stop = False
         await self._send(port, icarus.Work.from_header(work.header, work.midstate).frame())
         self._busy_until = self._mono() + self._model.full_range
 
     async def nonce(self) -> Nonce:
-        """Wait for the next nonce. Safe to cancel. Raises Unreachable for a lost device, Garbled for a torn reply."""
+        """Wait for the next nonce. Safe to cancel.
+
+        Raises Unreachable for a lost device, Garbled for a torn reply, Refused when the rig was sent to sleep.
+        """
         while not self._replies:
+            if self._stopped:
+                self._stopped = False
+                raise Refused("the work was ended by sleep")
             await self._receive()
         self._busy_until = self._mono() + BETWEEN_WORKS
         return Nonce(self._key, int.from_bytes(self._replies.popleft(), "little"))
@@ -139,8 +148,8 @@ class Icarus:
     async def sleep(self) -> Receipt:
         """Give no more work, and end the present one with work that is solved at once."""
         changed, self._asleep = not self._asleep, True
-        if self._port is not None and self._mono() < self._busy_until:
-            self._stopping = True
+        if self._port is not None and changed:
+            self._stopping = self._tell_stop = True
             await self._send(self._port, icarus.GOLDEN_WORK)
         self._busy_until = 0.0
         return Receipt("sleep", changed, {"mode after": "sleep"})
@@ -168,7 +177,7 @@ class Icarus:
                 self._port = port
                 self._reader = icarus.NonceReader()
                 self._replies.clear()
-                self._stopping = False
+                self._stopping = self._stopped = False
             return self._port
 
     async def _send(self, port: Port, frame: bytes) -> None:
@@ -201,7 +210,7 @@ class Icarus:
         """Keep replies, but not the one that ended the work of a device sent to sleep."""
         for reply in replies:
             if self._stopping and reply == icarus.GOLDEN_NONCE:
-                self._stopping = False
+                self._stopping, self._stopped = False, self._tell_stop
             else:
                 self._replies.append(reply)
 

@@ -413,7 +413,11 @@ class Hashing(Protocol):
         ...
 
     async def nonce(self) -> Nonce:
-        """Wait for the next nonce. Raises RigError when the device is gone; safe to cancel."""
+        """Wait for the next nonce; safe to cancel.
+
+        Raises Refused when the rig is sent to sleep meanwhile, Garbled for a torn reply, another RigError when the
+        device is gone.
+        """
         ...
 
 

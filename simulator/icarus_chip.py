@@ -17,8 +17,8 @@ FRAME_GAP = 0.1
 """Seconds between two bytes of one frame; after more a frame begins anew, so that a lost byte does not shift all."""
 LARGEST_SLICE = 1 << 18
 """Nonces searched at once: a tenth of a second with the slowest C, so that new work never waits longer."""
-SLICE_SECONDS = 1.0
-"""Slow chips are searched in slices of this much of their own time."""
+SLICE_SECONDS = 15.0
+"""Slow chips are searched in slices of this much of their own time: longer than a work lives."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from controller.stratum.judging import Assigned, NonceJudge, NonceVerdict, RigBo
 from controller.stratum.upstream import Upstream
 from shedload import hashing
 from shedload.device import HashingRig, Rig, RigName
-from shedload.errors import Garbled, RigError
+from shedload.errors import Garbled, Refused, RigError
 from shedload.stratum.jobs import Extranonce2Counter, Job, build_header
 from shedload.work import Nonce, Work
 
@@ -27,7 +27,7 @@ __all__ = ["Assigned", "Dispatch", "Feed", "NonceVerdict", "RigBooks"]
 REOPEN_FIRST, REOPEN_MAX = 1.0, 30.0
 """Seconds before a device that disappeared is tried again: it comes back by itself within half a minute."""
 LOOK_EVERY = 0.5
-"""Seconds between looks whether a rig was sent to sleep or woken: it works again within a second of its command."""
+"""Seconds between looks whether a rig asleep was woken: it works again within a second of its command."""
 NONSENSE_IN_A_ROW = 32
 NONSENSE_WITHIN = 2.0
 """So many senseless replies in a row within so many seconds are a device that babbles: it is given up for a while."""
@@ -163,11 +163,7 @@ class Feed:
         nonce = asyncio.ensure_future(self._rig.nonce())
         renew = asyncio.ensure_future(self._renew.wait())
         try:
-            while (left := began + self._rig.work_lifetime - self._mono()) > 0 and not self._rig.asleep:
-                timeout = min(left, LOOK_EVERY)
-                done, _ = await asyncio.wait((nonce, renew), timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-                if done:
-                    break
+            await asyncio.wait((nonce, renew), timeout=self._rig.work_lifetime, return_when=asyncio.FIRST_COMPLETED)
             if nonce.done():
                 self._take(nonce)
         finally:
@@ -179,6 +175,8 @@ class Feed:
     def _take(self, answer: "asyncio.Future[Nonce]") -> None:
         try:
             nonce = answer.result()
+        except Refused:
+            return  # sent to sleep
         except Garbled as error:
             self.books.verdicts[NonceVerdict.GARBLED] += 1
             self._weigh_nonsense(error)

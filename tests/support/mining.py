@@ -61,9 +61,9 @@ def make_rig(name: str, lines: SerialLines, seed: int = 1, **table: Any) -> Icar
     return IcarusRig(SerialTable(**(usual | table)), plant_clock(), seed, lines.plug(name))
 
 
-def make_driver(name: str, lines: SerialLines, difficulty: float = NONCE_DIFFICULTY) -> icarus.Icarus:
+def make_driver(name: str, lines: SerialLines, difficulty: float | None = None) -> icarus.Icarus:
     """The driver of that rig."""
-    spec = RigSpec(RigName(name), "icarus", name, options={"nonce_difficulty": f"{difficulty:g}"})
+    spec = RigSpec(RigName(name), "icarus", name, options={"nonce_difficulty": f"{difficulty or NONCE_DIFFICULTY:g}"})
     return icarus.open(spec, Io(mono=asyncio.get_running_loop().time, serial=lines.open))
 
 
