@@ -80,14 +80,19 @@ def wish(
 
 
 def strike(views: Iterable[RigView], economics: Economics | None, tariff: Tariff) -> PricePerKilowattHour | None:
-    """The market price at which the median awake rig breaks even; None where no awake rig tells its efficiency."""
+    """The market price at which the median awake rig breaks even; where none is awake, the median of all.
+
+    Rigs that are only watched count where there are no others. None where no rig tells its efficiency.
+    """
     if economics is None:
         return None
-    known = [view.efficiency for view in views if view.efficiency and view.state in AWAKE]
-    if not known:
+    known = [view for view in views if view.efficiency]
+    steered = [view for view in known if view.obstacle is not Reason.OBSERVE_ONLY] or known
+    awake = [view for view in steered if view.state in AWAKE] or steered
+    if not awake:
         return None
-    efficient = economics.net_per_th_day * 1000 / 24 / median(known)
-    return tariff.market_price(efficient)
+    middle = median(view.efficiency for view in awake if view.efficiency)
+    return tariff.market_price(economics.net_per_th_day * 1000 / 24 / middle)
 
 
 class _Judge:

@@ -199,7 +199,9 @@ def test_strike_is_the_market_price_at_which_the_median_awake_rig_breaks_even() 
     rigs.append(view("d", mode="sleep", rate=1.5))
     expected = 36.0 / 24 / (17.5 / 0.9) / 1.05 - 0.01
     assert strike(rigs, economics(), tariff) == pytest.approx(expected)
-    assert strike([rigs[3]], economics(), tariff) is None
+    asleep = 36.0 / 24 / (17.5 / 1.5) / 1.05 - 0.01
+    assert strike([rigs[3]], economics(), tariff) == pytest.approx(asleep), "where none is awake, the median of all"
+    assert strike([], economics(), tariff) is None
     assert strike(rigs, None, tariff) is None
 
 
