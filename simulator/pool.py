@@ -11,17 +11,16 @@ import random
 import ssl
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from shedload.bitcoin.coinbase import assemble_block
 from shedload.stratum.admission import Allotment
 from shedload.stratum.events import ShareJudged
-from shedload.stratum.extranonce import ExtranonceSpace
 from shedload.stratum.jobs import Job, Notify
-from shedload.stratum.shares import SeenShares, Submit
+from shedload.stratum.shares import Submit
 from simulator.chain import REGTEST_GENESIS, Chain, Template
 from simulator.clock import PlantClock
+from simulator.pool_books import Allotments, Books, FoundBlock
 from simulator.pool_config import PoolFault, PoolTable
 from simulator.pool_session import PoolSession
 from simulator.tables import read_table
@@ -29,35 +28,11 @@ from simulator.tables import read_table
 EXTRANONCE1_SIZE = 4
 USUAL_HEIGHT = 900_000
 """Where an invented chain begins: four bytes of height push, as on the real one."""
-MAX_WORKERS = 4096
-"""Names that have books of their own; later ones share the last book."""
-MAX_SESSIONS = 4096
-"""Connections that have gone whose shares are remembered, should they come back."""
 TEMPLATES_KEPT = 8
 """Blocks whose transactions are remembered: work older than that is no block any more."""
 RETRY_LISTEN = 0.05
 """Seconds until a port that could not be had again is tried once more."""
 BACKLOG = 128
-
-
-@dataclass(slots=True)
-class WorkerBook:
-    """One worker's shares as this pool judged them."""
-
-    accepted: int = 0
-    difficulty: float = 0.0  # of the accepted ones, summed
-    rejected: Counter[str] = field(default_factory=Counter)  # by verdict
-    blocks: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class FoundBlock:
-    """A block with everything: `block` is what a node takes."""
-
-    height: int
-    header: bytes
-    block: bytes
-    worker: str
 
 
 class Pool:
@@ -76,7 +51,7 @@ class Pool:
         self.name = table.name
         self.on_block = on_block
         self._tls = tls
-        self.books: dict[str, WorkerBook] = {}
+        self.books = Books()
         self.faults: frozenset[PoolFault] = frozenset() if table.fault is None else frozenset({table.fault})
         self.connections = 0  # ever accepted
         self._loop = asyncio.get_running_loop()
@@ -87,8 +62,7 @@ class Pool:
         self._transactions: OrderedDict[bytes, tuple[bytes, ...]] = OrderedDict()
         self._script = bytes.fromhex(table.payout_script)
         self._last_job = self._rng.randrange(1 << 24)
-        self._space = ExtranonceSpace(EXTRANONCE1_SIZE, prefix=b"")
-        self._seen: OrderedDict[bytes, SeenShares] = OrderedDict()
+        self._allotments = Allotments(EXTRANONCE1_SIZE, table.extranonce2_size)
         self._sessions: dict[PoolSession, None] = {}
         self._server: asyncio.Server | None = None
         self._serving = False
@@ -118,17 +92,17 @@ class Pool:
     @property
     def accepted(self) -> int:
         """Shares accepted from all workers."""
-        return sum(book.accepted for book in self.books.values())
+        return self.books.accepted
 
     @property
     def rejected(self) -> Counter[str]:
         """Shares refused from all workers, by verdict."""
-        return sum((book.rejected for book in self.books.values()), Counter())
+        return self.books.rejected
 
     @property
     def blocks(self) -> int:
         """Blocks that rigs found."""
-        return sum(book.blocks for book in self.books.values())
+        return self.books.blocks
 
     async def start(self) -> None:
         """Listen. OSError where the port cannot be had."""
@@ -204,22 +178,11 @@ class Pool:
 
     def allot(self, session: str | None) -> Allotment | None:
         """An extranonce; the former one for a rig that comes back."""
-        now = self._loop.time()
-        first = _first_of(session)
-        if first is None or not self._space.retake(first, now):
-            first = self._space.take(now)
-        if first is None:
-            return None
-        seen = self._seen.pop(first, None) or SeenShares()
-        return Allotment(first, self.table.extranonce2_size, first.hex(), seen)
+        return self._allotments.take(session, self._loop.time())
 
     def give_back(self, allotment: Allotment) -> None:
-        """A rig has gone; what it sent stays known, so that nobody is paid twice."""
-        self._space.give_back(allotment.extranonce1, self._loop.time())
-        if allotment.seen is not None:
-            self._seen[allotment.extranonce1] = allotment.seen
-        if len(self._seen) > MAX_SESSIONS:
-            self._seen.popitem(last=False)
+        """A rig has gone."""
+        self._allotments.give_back(allotment, self._loop.time())
 
     def work(self, *, fresh: bool) -> Notify:
         """The job of now, or another one on the same block."""
@@ -239,13 +202,8 @@ class Pool:
 
     def judged(self, event: ShareJudged) -> bool:
         """Count a share; False where it shall be refused whatever it is."""
-        book = self._book(event.submit)
         refused = self.faulty(PoolFault.REJECT_ALL)
-        if event.judgement.accepted and not refused and event.job is not None:
-            book.accepted += 1
-            book.difficulty += float(event.job.difficulty)
-        else:
-            book.rejected["reject_all" if refused else event.judgement.verdict.value] += 1
+        self.books.count(event, refused=refused)
         if event.judgement.is_block and event.job is not None and event.submit is not None:
             # After the answer: whoever found it hears "accepted" first and then of the next block.
             self._loop.call_soon(self._block_found, event.job, event.submit, event.judgement.header)
@@ -259,7 +217,7 @@ class Pool:
         coinbase = job.notify.coinb1 + job.extranonce1 + submit.share.extranonce2 + job.notify.coinb2
         block = assemble_block(header, coinbase, self._transactions.get(job.notify.prevhash, ()))
         self.chain.extend(header)
-        self._book(submit).blocks += 1
+        self.books.of(submit).blocks += 1
         if self.on_block is not None:
             self.on_block(FoundBlock(self.chain.height, header, block, submit.worker))
         if self._serving:
@@ -296,12 +254,6 @@ class Pool:
             tip=REGTEST_GENESIS if regtest and height == 0 else None,
             transactions=0 if regtest else table.transactions,
         )
-
-    def _book(self, submit: Submit | None) -> WorkerBook:
-        worker = "" if submit is None else submit.worker
-        if worker not in self.books and len(self.books) >= MAX_WORKERS:
-            worker = next(reversed(self.books))
-        return self.books.setdefault(worker, WorkerBook())
 
     # --- listening ---
 
@@ -342,10 +294,3 @@ class Pool:
 def build_pool(table: Mapping[str, Any], clock: PlantClock, seed: int) -> Pool:
     """The pool of a [pool] table. Raises ConfigError."""
     return Pool(read_table(PoolTable, table, "pool"), clock, seed)
-
-
-def _first_of(session: str | None) -> bytes | None:
-    try:
-        return None if session is None else bytes.fromhex(session)
-    except ValueError:
-        return None

@@ -297,7 +297,7 @@ async def test_strangers_are_sent_away_and_rubbish_does_no_harm():
 
 @virtual
 async def test_books_are_bounded(monkeypatch):
-    monkeypatch.setattr("simulator.pool.MAX_WORKERS", 4)
+    monkeypatch.setattr("simulator.pool_books.MAX_WORKERS", 4)
     async with running_pools(easy_pool()) as (pool,):
         for number in range(8):
             miner = await Miner(worker=f"w{number}").dial(pool)
