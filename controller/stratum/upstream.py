@@ -7,20 +7,18 @@ Each pool has a keeper. The preferred pool's keeper always tries; another's only
 """
 
 import asyncio
-import random
 import ssl
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
 
 from controller.clock import Clock
-from controller.stratum.books import UNREACHABLE, UNSENT, PoolBooks
-from controller.stratum.connection import Left, PoolAddress, PoolConnection
-from shedload.errors import ProtocolError, Unreachable
+from controller.stratum.books import UNSENT, PoolBooks
+from controller.stratum.connection import PoolAddress, PoolConnection
+from controller.stratum.keeper import Keeper
 from shedload.stratum.client import StratumClient
-from shedload.stratum.events import ClientEvent, FailureKind, NewJob, ReconnectAsked
+from shedload.stratum.events import ClientEvent, NewJob
 from shedload.stratum.jobs import Job
 from shedload.stratum.shares import Share
 
@@ -32,15 +30,6 @@ STABLE_AFTER = 60.0
 """Seconds that a better pool must serve jobs before work returns to it."""
 GRACE = 30.0
 """Seconds that the connection left behind stays open for shares on their way."""
-BACKOFF_FIRST, BACKOFF_MAX = 1.0, 60.0
-"""Seconds between tries: doubled with jitter, begun anew after a connection that lasted STABLE_AFTER."""
-SILENCE_FIRST, SILENCE_MAX = 55.0, 110.0
-"""Seconds without a line. Pools notify every 30 to 60 s; one that was given up for silence gets twice as long next."""
-RECONNECT_GRACE = 2.0
-"""Seconds for answers on their way when a pool asks us to dial again."""
-MAX_REDIRECTS, REDIRECT_WINDOW = 3, 600.0
-"""So many requests to reconnect are obeyed in so many seconds; more are a pool, or a thief, that plays with us."""
-
 log = structlog.get_logger(__name__)
 
 
@@ -189,88 +178,6 @@ class Upstream:
     def _work_changed(self, *, clean: bool) -> None:
         for listener in self._listeners:
             listener.work_changed(clean=clean)
-
-
-class Keeper:
-    """One pool: dials it when it is wanted, and knows how patient to be with it."""
-
-    def __init__(self, upstream: Upstream, address: PoolAddress, place: int) -> None:
-        self.address = address
-        self.place = place
-        self.books = PoolBooks()
-        self.connection: PoolConnection | None = None
-        self._upstream = upstream
-        self._mono = upstream.clock.mono
-        self._target = (address.host, address.port)
-        self._silence = SILENCE_FIRST
-        self._logged = ""
-        self._redirects: deque[float] = deque(maxlen=MAX_REDIRECTS)
-        self._pause = 0.0
-
-    async def run(self) -> None:
-        """Keep the pool until cancelled."""
-        wait = BACKOFF_FIRST
-        while True:
-            await self._upstream.wanted(self.place)
-            began = self._mono()
-            self._pause = 0.0
-            left = await self._serve()
-            if self._mono() - began > self._upstream.stable_after:
-                wait, self._logged = BACKOFF_FIRST, ""
-            if self._pause or not left:
-                await asyncio.sleep(max(self._pause, wait * random.uniform(0.5, 1.0)))
-                wait = min(BACKOFF_MAX, wait * 2)
-
-    async def _serve(self) -> bool:
-        """Serve one connection; True when it was us who ended it."""
-        host, port = self._target
-        client = self._upstream.client(self.address, host, self._silence)
-        connection = self.connection = PoolConnection(self.address, client, self._heard, self._mono)
-        promotion = asyncio.ensure_future(self._upstream.promote(connection, self.place))
-        try:
-            await connection.run(host, port, self._upstream.context(self.address))
-        except Left:
-            return True
-        except (Unreachable, ProtocolError) as error:
-            self._failed(error)
-        finally:
-            promotion.cancel()
-            self.connection = None
-            self.books.connected = False
-            self._upstream.ended(connection)
-        return False
-
-    def _failed(self, error: Unreachable | ProtocolError) -> None:
-        kind = UNREACHABLE if isinstance(error, Unreachable) else str(error).split(":", 1)[0]
-        self.books.failures[kind] += 1
-        self.books.last_failure = str(error)
-        if kind != self._logged:
-            log.warning("pool_failed", pool=self.address.name, reason=str(error))
-        self._logged = kind
-        self._target = (self.address.host, self.address.port)  # where a redirect led is not where we were sent
-        if kind == FailureKind.SILENCE:
-            self._silence = min(SILENCE_MAX, self._silence * 2)
-
-    def _heard(self, connection: PoolConnection, event: ClientEvent) -> None:
-        self.books.count(self.address.name, event, self._mono())
-        if isinstance(event, ReconnectAsked):
-            self._asked_to_reconnect(connection, event)
-        self._upstream.heard(connection, event)
-
-    def _asked_to_reconnect(self, connection: PoolConnection, event: ReconnectAsked) -> None:
-        now = self._mono()
-        often = len(self._redirects) == MAX_REDIRECTS and now - self._redirects[0] < REDIRECT_WINDOW
-        allowed = event.allowed and not often
-        self.books.reconnects["obeyed" if allowed else "too_often" if event.allowed else "refused"] += 1
-        if self._logged != f"reconnect {allowed}":
-            self._logged = f"reconnect {allowed}"
-            log.warning("pool_asks_reconnect", pool=self.address.name, obeyed=allowed, why=event.why)
-        if not allowed or connection.leaving:
-            return
-        self._redirects.append(now)
-        self._target = (event.host or self.address.host, event.port or self._target[1])
-        self._pause = max(event.wait, BACKOFF_FIRST)
-        connection.leave(RECONNECT_GRACE)
 
 
 def _by_rank(address: PoolAddress) -> int:

@@ -221,6 +221,23 @@ async def test_a_request_to_another_port_of_the_same_host_is_obeyed():
 
 
 @virtual
+async def test_a_pool_that_sends_us_elsewhere_and_hangs_up_at_once_is_followed():
+    first, other = two_pools()
+    async with mine(first, other) as site:
+        await asyncio.sleep(20)
+        first.ask_to_reconnect("", other.port)
+        await asyncio.sleep(0)
+        site.upstream.submit(site.upstream.source, site.upstream.job, next(_shares(site.upstream.job)))
+        await asyncio.sleep(0)
+        first.drop_all()
+        await until(lambda: other.connections == 1, within=3)
+        await asyncio.sleep(10)
+        assert active(site) == "a"
+        assert other.accepted > 0
+        assert site.upstream.books["a"].failures == {}
+
+
+@virtual
 async def test_a_request_to_another_host_is_refused():
     async with mine(make_pool(name="a", fault=PoolFault.REDIRECT)) as site:
         await asyncio.sleep(60)
