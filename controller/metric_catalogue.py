@@ -60,7 +60,11 @@ RIGS = (
     _gauge("group_power_watts", "Believed draw of the group's rigs.", "group"),
     _gauge("group_hashrate_hashes_per_second", "Hashrate by the rigs' account; absent while none tells.", "group"),
     _gauge("group_hashrate_expected_hashes_per_second", "Hashrate that the present plan should give.", "group"),
-    _gauge("rigs_obstructed", "Rigs that cannot be commanded, by what is in the way.", "reason"),
+    _gauge(
+        "rigs_obstructed",
+        "Rigs that are not commanded, by what is in the way; contested ones are under an order.",
+        "reason",
+    ),
     _gauge("rigs_suspicious", "Rigs whose readings do not hold together.", "suspicion"),
     _gauge("rigs_faulty", "Rigs that report a fault of a kind.", "code"),
     _gauge("rigs_decided", "Rigs by the reason of their decision.", "reason"),
@@ -131,11 +135,14 @@ POOLS = (
     _counter("pool_shares_rejected_total", "Shares that the pool refused.", "pool", "reason"),
     _counter("pool_shares_lost_total", "Shares whose answer nobody knows.", "pool", "cause"),
     _counter("pool_failures_total", "Connections that ended or could not be made.", "pool", "kind"),
+    _counter("pool_reconnects_total", "Times that the pool asked us to dial again, by what we did.", "pool", "outcome"),
     _counter("pool_unusable_total", "Messages of the pool that could not be used.", "pool"),
 )
 SERIAL = (
     _gauge("serial_up", "1 while the serial rig's device can be used.", "rig"),
     _gauge("serial_hashrate_hashes_per_second", "Hashrate estimated from verified nonces.", "rig"),
+    _gauge("serial_best_difficulty", "Difficulty of the best nonce since the start; absent before the first.", "rig"),
+    _counter("serial_blocks_total", "Blocks found.", "rig"),
     _counter("serial_nonces_total", "Nonces of serial rigs by our judgement.", "rig", "verdict"),
     _counter("serial_reopened_total", "Times that a serial device was opened again.", "rig"),
 )
@@ -144,6 +151,7 @@ MQTT = (
     _counter("mqtt_published_total", "Messages that the broker took."),
     _counter("mqtt_failures_total", "Connections to the broker that ended or could not be made.", "cause"),
     _counter("mqtt_dropped_total", "Messages that were not sent.", "cause"),
+    _counter("mqtt_input_rejected_total", "Messages of a meter or prices that were not taken.", "input", "cause"),
 )
 SECTIONS: tuple[tuple[str, tuple[Family, ...]], ...] = (
     ("About", ABOUT),

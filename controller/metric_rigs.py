@@ -44,6 +44,12 @@ def summarise(site: Site) -> RigSummary:
     plan = site.controller.plan
     for name, view in site.controller.views.items():
         _seen(summary, view)
+        track = site.actuator.tracks[name]
+        # By the track: under an order the planner counts on contested rigs too, and they are contested all the same.
+        if track.obstacle is not None:
+            summary.obstructed[track.obstacle.value] += 1
+        elif view.obstacle is not None:
+            summary.obstructed[view.obstacle.value] += 1
         if suspicions := site.farm.records[name].suspicions:
             summary.suspicions.update(item.value for item in suspicions)
         decision = plan.decisions.get(name) if plan is not None else None
@@ -75,8 +81,6 @@ def _seen(summary: RigSummary, view: RigView) -> None:
     group, telemetry = view.group, view.telemetry
     summary.states[group, view.state.value] += 1
     summary.power[group] = summary.power.get(group, 0.0) + believed_power(view)
-    if view.obstacle is not None:
-        summary.obstructed[view.obstacle.value] += 1
     if telemetry is None:
         return
     if telemetry.hashrate is not None:

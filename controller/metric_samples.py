@@ -25,6 +25,7 @@ Sample = tuple[str, tuple[str, ...], float]
 VERBS = ("sleep", "wake", "set_level", "set_power", "unknown")
 """Verbs that plans use; unknown is a command whose end came after we had given it up."""
 REJECT_REASONS = (*(reason.value for reason in RejectReason), "unknown")
+RECONNECTS = ("obeyed", "too_often", "refused")
 POOL_FAILURES = ("unreachable", "lost", *(kind.value for kind in FailureKind))
 
 
@@ -56,6 +57,9 @@ def mqtt_samples(link: MqttLink) -> Iterator[Sample]:
     yield "mqtt_published_total", (), health.published
     yield from _by("mqtt_failures_total", health.failures)
     yield from _by("mqtt_dropped_total", link.dropped)
+    for source in link.inputs:
+        for cause, count in source.rejected.items():
+            yield "mqtt_input_rejected_total", (source.name, cause), count
 
 
 def _about(site: Site) -> Iterator[Sample]:
@@ -144,6 +148,8 @@ def _pool(pool: str, book: PoolBooks, mono: float, wall: float) -> Iterator[Samp
         yield "pool_shares_rejected_total", (pool, reason), book.rejected[reason]
     for cause in LossCause:
         yield "pool_shares_lost_total", (pool, cause.value), book.lost[cause.value]
+    for outcome in RECONNECTS:
+        yield "pool_reconnects_total", (pool, outcome), book.reconnects[outcome]
     failures = _pool_failures(book.failures)
     for kind in POOL_FAILURES:
         yield "pool_failures_total", (pool, kind), failures[kind]
@@ -160,6 +166,8 @@ def _pool_failures(counted: Mapping[str, int]) -> Counter[str]:
 def _serial(rig: str, book: RigBooks) -> Iterator[Sample]:
     yield "serial_up", (rig,), float(not book.failure)
     yield from _known("serial_hashrate_hashes_per_second", book.hashrate, rig)
+    yield from _known("serial_best_difficulty", book.best_difficulty or None, rig)
+    yield "serial_blocks_total", (rig,), book.blocks
     yield "serial_reopened_total", (rig,), book.reopened
     for verdict in NonceVerdict:
         yield "serial_nonces_total", (rig, verdict.value), book.verdicts[verdict]

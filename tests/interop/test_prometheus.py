@@ -43,8 +43,8 @@ EMPTY = {
 FARM = """
 [farm]
 time_scale = 120
-web_port = 8280
-rpc_port = 4228
+web_port = 0
+rpc_port = 0
 [meter]
 address = "127.78.20.254"
 [pool]

@@ -19,7 +19,8 @@ from tests.support.promql import (
 BOARDS = dashboards()
 EXCUSED = {
     # for questions after the fact; a panel of each would bury the ones that matter
-    "shedload_group_automatic", "shedload_group_proven", "shedload_group_power_watts", "shedload_rigs_faulty", "shedload_rigs_decided",
+    "shedload_group_automatic", "shedload_group_proven", "shedload_group_power_watts",
+    "shedload_rigs_faulty", "shedload_rigs_decided",
     "shedload_meter_last_sample_timestamp_seconds", "shedload_meter_failures_total",
     "shedload_price_slot_start_timestamp_seconds", "shedload_price_fetched_timestamp_seconds",
     "shedload_price_fetch_failures_total",
@@ -32,7 +33,9 @@ EXCUSED = {
     "shedload_pool_connected", "shedload_pool_difficulty", "shedload_pool_latency_seconds",
     "shedload_pool_last_accepted_timestamp_seconds", "shedload_pool_jobs_total",
     "shedload_pool_accepted_difficulty_total", "shedload_pool_failures_total", "shedload_pool_unusable_total",
-    "shedload_serial_hashrate_hashes_per_second", "shedload_serial_reopened_total",
+    "shedload_pool_reconnects_total",
+    "shedload_serial_hashrate_hashes_per_second", "shedload_serial_reopened_total", "shedload_serial_best_difficulty",
+    "shedload_serial_blocks_total", "shedload_mqtt_input_rejected_total",
     "shedload_mqtt_published_total", "shedload_mqtt_failures_total", "shedload_mqtt_dropped_total",
     "shedload_rig_last_seen_timestamp_seconds", "shedload_rig_hashrate_hashes_per_second",
     "shedload_rig_hashrate_nominal_hashes_per_second", "shedload_rig_power_limit_watts",

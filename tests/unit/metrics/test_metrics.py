@@ -198,6 +198,15 @@ async def test_the_reasons_to_look_at_a_rig():
     assert values(site, "rigs_obstructed")["refusing",] == 1
 
 
+async def test_a_contested_rig_stays_contested_while_an_order_commands_it_all_the_same():
+    site = await ready()
+    site.site.actuator.tracks[RigName("hall-001")].contested = True
+    site.site.controller.set_orders((await site.store.place(Watts(5000.0), "operator"),))
+    await site.cycle()
+    assert site.site.controller.views[RigName("hall-001")].obstacle is None
+    assert values(site, "rigs_obstructed")["contested",] == 1
+
+
 def test_a_group_that_does_not_exist_has_no_page():
     site = desk()
     assert site.metrics.render_rigs("nowhere") is None
