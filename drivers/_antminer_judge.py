@@ -42,8 +42,9 @@ SETTLED_S = 300.0
 def telemetry(sample: Sample, known: Known, pools: tuple[PoolReading, ...] | None) -> Telemetry:
     """Put a reading together."""
     chip = sample.chip_temperature
-    activity = _activity(sample, known, pools, chip)
-    power, source = _power(sample, known, activity)
+    hashing = sample.hashing
+    activity = _activity(sample, known, pools, chip, hashing=hashing)
+    power, source = _power(sample, known, activity, hashing=hashing)
     accepted, rejected, stale = _totals(pools)
     reading = ReadingTwin(
         activity,
@@ -67,7 +68,7 @@ def telemetry(sample: Sample, known: Known, pools: tuple[PoolReading, ...] | Non
         "sleep" if sample.asleep_by_mode else known.mode,
         known.level,
         known.locating,
-        _faults(sample, known, activity, chip),
+        _faults(sample, known, activity, chip, hashing=hashing),
         known.identity or _identity(sample),
         sample.repairs,
     )
@@ -89,14 +90,12 @@ def _identity(sample: Sample) -> Identity:
 
 
 def _activity(
-    sample: Sample, known: Known, pools: tuple[PoolReading, ...] | None, chip: Celsius | None
+    sample: Sample, known: Known, pools: tuple[PoolReading, ...] | None, chip: Celsius | None, *, hashing: bool
 ) -> Activity | None:
     rate = sample.hashrate
     if sample.asleep_by_mode:
         return Activity.ASLEEP
-    if (
-        sample.hashing
-    ):  # hashing is hashing, also where the configuration says sleep: the contradiction is the reader's to see
+    if hashing:  # also where the configuration says sleep: the contradiction is the reader's to see
         return Activity.RAMPING if _young(sample) and _below_nominal(sample) else Activity.HASHING
     if known.mode == "sleep":
         return Activity.ASLEEP
@@ -132,14 +131,16 @@ def _below_nominal(sample: Sample) -> bool:
     return nominal is not None and rate is not None and rate < RAMPED_SHARE * nominal
 
 
-def _power(sample: Sample, known: Known, activity: Activity | None) -> tuple[Watts | None, PowerSource | None]:
+def _power(
+    sample: Sample, known: Known, activity: Activity | None, *, hashing: bool
+) -> tuple[Watts | None, PowerSource | None]:
     if sample.power is not None:
         return sample.power, PowerSource.REPORTED
     if known.power is not None:
         return known.power, PowerSource.REPORTED
     if activity is Activity.ASLEEP:
         return (SLEEP_POWER, PowerSource.ESTIMATED) if known.mode == "sleep" or sample.asleep_by_mode else (None, None)
-    if known.nameplate is not None and sample.hashing and sample.hashrate is not None:
+    if known.nameplate is not None and hashing and sample.hashrate is not None:
         return Watts(sample.hashrate / 1e12 * known.nameplate.efficiency), PowerSource.ESTIMATED
     return None, None
 
@@ -180,15 +181,17 @@ def _plated(boards: list[BoardReading], known: Known) -> tuple[BoardReading, ...
     )
 
 
-def _faults(sample: Sample, known: Known, activity: Activity | None, chip: Celsius | None) -> tuple[Fault, ...]:
+def _faults(
+    sample: Sample, known: Known, activity: Activity | None, chip: Celsius | None, *, hashing: bool
+) -> tuple[Fault, ...]:
     if activity is Activity.ASLEEP:
         return tuple(fault for fault in known.faults if fault.code is not FaultCode.HASHRATE) if known.faults else ()
-    if not known.faults and not sample.chips_lost and sample.hashing and _complete(sample, known):
+    if not known.faults and not sample.chips_lost and hashing and _complete(sample, known):
         return ()
     found = list(known.faults)
-    if not sample.hashing and chip is not None and chip >= HOT_CHIP and sample.chips_working == 0:
+    if not hashing and chip is not None and chip >= HOT_CHIP and sample.chips_working == 0:
         found.append(Fault(FaultCode.OVERHEAT, f"not hashing with {chip:.0f} °C on the hottest chip"))
-    elif sample.hashing:
+    elif hashing:
         _working_faults(sample, found)
     if known.nameplate is not None and 0 < len(sample.boards) < known.nameplate.boards:
         found.append(Fault(FaultCode.BOARD, f"{len(sample.boards)} of {known.nameplate.boards} boards found"))

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from drivers._antminer_sample import HOTTEST, Sample, hottest, rate_scale
-from drivers._fields import text, whole
+from drivers._fields import LONGEST_TEXT, text, whole
 from drivers._twin import twin
 from shedload.cgminer.values import number
 from shedload.device import BoardReading
@@ -53,6 +53,7 @@ def _keys(n: int) -> _Keys:
 
 BoardTwin = twin(BoardReading)
 _BOARDS = tuple(_keys(n) for n in range(1, HIGHEST_BOARD + 1))
+_USUAL_BOARDS = tuple((keys.number, keys.chips, keys.usual) for keys in _BOARDS[:MOST_BOARDS])
 _FANS = tuple(f"fan{n}" for n in range(1, MOST_FANS + 1))
 _NO_SENSOR = Celsius(0.0)
 _USUAL_HEAD = itemgetter("GHS 5s", "GHS av", "total_rateideal", "Elapsed", "fan_num", "rate_unit", "Mode")
@@ -93,10 +94,10 @@ def _usual(head: Mapping[str, Any], data: Mapping[str, Any]) -> Sample:
     boards: list[BoardReading] = []
     hottest_chip = hottest_pcb = _NO_SENSOR
     works = lost = mistakes = 0
-    for keys in _BOARDS[:MOST_BOARDS]:
-        if not get(keys[2]):
+    for index, chips_name, members in _USUAL_BOARDS:
+        if not get(chips_name):
             continue
-        chips, rate, state, clock, errors, pcb, chip = keys[0](data)
+        chips, rate, state, clock, errors, pcb, chip = members(data)
         hashrate = float(rate) * 1e9
         if not state or not 0.0 <= hashrate < IMPOSSIBLE_RATE:
             raise ValueError
@@ -110,14 +111,17 @@ def _usual(head: Mapping[str, Any], data: Mapping[str, Any]) -> Sample:
             hottest_pcb = pcb_top
         if chip_top > hottest_chip:
             hottest_chip = chip_top
-        board = BoardTwin(keys[1], hashrate, None, clock * 1e6, chips, working, pcb_top, chip_top, errors)
+        board = BoardTwin(index, hashrate, None, clock * 1e6, chips, working, pcb_top, chip_top, errors)
         board.__class__ = BoardReading
         boards.append(board)
     if not boards or type(lost) is not int or type(mistakes) is not int:
         raise ValueError
+    model, firmware = head["Type"], head["CompileTime"]
+    if type(model) is not str or type(firmware) is not str or len(model) + len(firmware) > LONGEST_TEXT:
+        raise ValueError
     return Sample(
-        head.get("Type"),
-        head.get("CompileTime"),
+        model,
+        firmware,
         now * 1e9,
         average * 1e9,
         ideal * 1e9 or None,

@@ -88,7 +88,9 @@ def identity(info: Any) -> Identity:
 
 def plain_model(told: str | None) -> str | None:
     """The model without the bracket that some builds append, such as " (vnish 1.2)"."""
-    return told.split(" (", 1)[0].strip() if told else None
+    if not told:
+        return None
+    return told.split(" (", 1)[0].strip() if "(" in told else told.strip()
 
 
 def web_pools(reply: Any) -> list[dict[str, Any]]:

@@ -366,3 +366,12 @@ def test_no_web_value_breaks_the_reading(first, second, third):
     telemetry(sample_web_stats({"STATS": [row], "INFO": first}), Known(), None)
     status_faults({"SUMMARY": [{"status": [{"type": first, "status": second, "msg": third, "code": first}]}]})
     board_plates({"STATS": [row]})
+
+
+@pytest.mark.parametrize("told", [5, ["x"], {}, None, "A" * 5000])
+def test_a_model_that_is_no_name_is_bounded_or_unknown(told):
+    reply = {**S19_PRO["responses"]["rpc:stats"]}
+    reply["STATS"] = [{**reply["STATS"][0], "Type": told}, reply["STATS"][1]]
+    found = decode_stats(json.dumps(reply).encode() + b"\0")
+    assert found.identity.model is None or len(found.identity.model) <= 100
+    assert found.hashrate is not None
