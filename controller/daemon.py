@@ -10,7 +10,7 @@ import os
 import secrets
 import ssl
 import tempfile
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from controller.api import Api
 from controller.clock import Clock
 from controller.config import Config, Installation
 from controller.control import Controller, SiteSettings
+from controller.discover import Identify
 from controller.farm import Farm, Member
 from controller.feed import PriceFeed
 from controller.host import Outcome
@@ -51,7 +52,7 @@ from controller.stratum.upstream import Upstream
 from controller.track import CommandState, TrackSettings, Verdict
 from drivers.io import Io
 from drivers.meter_http import open_meter
-from shedload.device import Observation, Rig, RigName
+from shedload.device import Credential, Identity, Observation, Rig, RigName, RigSpec
 from shedload.errors import ConfigError, RigError, StoreError
 from shedload.units import Watts
 
@@ -276,6 +277,22 @@ async def serve(
 def driver_names() -> tuple[str, ...]:
     """Drivers that an inventory may name."""
     return drivers.names()
+
+
+@contextlib.asynccontextmanager
+async def identifying(options: Mapping[str, str]) -> AsyncIterator[Identify]:
+    """A way to ask who answers at an address: through drivers, reading only. `options` are those of a slot."""
+    async with Io() as io:
+
+        async def identify(driver: str, address: str, credential: Credential | None) -> Identity:
+            spec = RigSpec(RigName(address), driver, address, credential, options=options)
+            rig: Rig = drivers.load(driver).open(spec, io)
+            try:
+                return await rig.identify()
+            finally:
+                await rig.close()
+
+        yield identify
 
 
 async def rig_problems(installation: Installation) -> list[ConfigError]:

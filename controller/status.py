@@ -195,6 +195,7 @@ def _add(rows: list[dict[str, str]], name: str, detail: str) -> None:
 
 def _power(site: Site, plan: Plan | None) -> dict[str, Any]:
     return {
+        "has_meter": site.controller.site.has_meter,
         "meter_w": site.meter.power,
         "meter_age_s": None if site.meter.last is None else site.clock.mono() - site.meter.last.taken,
         "estimated_w": site.controller.estimated_power if site.controller.views else None,

@@ -87,6 +87,47 @@ def check(
 
 
 @app.command(rich_help_panel=LOOK)
+def scan(
+    ranges: Annotated[list[str], typer.Argument(metavar="RANGE...", help="10.0.3.0/24, 10.0.3.1-40 or one address.")],
+    exclude: Annotated[list[str] | None, typer.Option("--exclude", "-x", help="Ranges to leave out.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration with the credentials.")] = None,
+    credential: Annotated[
+        list[str] | None, typer.Option("--credential", help="A credential of the configuration to show to rigs.")
+    ] = None,
+    rpc_port: Annotated[int, typer.Option("--rpc-port", min=1, max=65535, help="Port of the CGMiner socket.")] = 4028,
+    web_port: Annotated[int, typer.Option("--web-port", min=1, max=65535, help="Port of the web interface.")] = 80,
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, max=2000, help="Addresses at once.")] = 200,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Scan more than a /20.")] = False,
+    as_json: JsonOption = False,
+    csv_file: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write everything found.")] = None,
+    inventory: Annotated[
+        Path | None, typer.Option("--write-inventory", "-i", metavar="FILE", help="Write an inventory for the daemon.")
+    ] = None,
+) -> None:
+    """Find rigs on a network, reading only. No password is tried that you do not name.
+
+    With --write-inventory and without a configuration, a shedload.toml that only observes is written beside it.
+
+    Example: shedload scan 192.168.1.0/24 --write-inventory slots.csv && shedload run --observe
+    """
+    from controller.cli.scan import scan
+
+    code = scan(
+        ranges,
+        exclude=exclude or [],
+        config=config,
+        credentials=credential or [],
+        ports=(rpc_port, web_port),
+        concurrency=concurrency,
+        yes=yes,
+        as_json=as_json,
+        csv_file=csv_file,
+        inventory=inventory,
+    )
+    raise typer.Exit(code)
+
+
+@app.command(rich_help_panel=LOOK)
 def status(
     url: UrlOption = None,
     config: ConfigOption = None,

@@ -54,7 +54,9 @@ def power_lines(status: Status, width: int = 40) -> Iterable[tuple[str, Renderab
     power = status["power"]
     drawn = power["meter_w"] if power["meter_w"] is not None else power["estimated_w"]
     limit = power["limit_w"]
-    source = "measured" if power["meter_w"] is not None else "estimated, the meter is silent" if drawn else "unknown"
+    source = "measured" if power["meter_w"] is not None else "estimated" if drawn is not None else "unknown"
+    if power["meter_w"] is None and power["has_meter"]:
+        source += ", THE METER IS SILENT"
     over = drawn is not None and limit is not None and drawn > limit * 1.004
     line = Text.assemble((words.power(drawn), "bold red" if over else "bold"), f" {source}")
     if limit is not None:
