@@ -84,7 +84,8 @@ class Readings:
     def count(self, observation: Observation) -> None:
         """Take one reading."""
         failure, telemetry = observation.failure, observation.telemetry
-        self.by_result["good" if failure is None else failure.kind] += 1
+        result = "good" if failure is None else failure.kind
+        self.by_result[result if result in self.by_result else RigError.kind] += 1
         self.lateness.observe(observation.taken - observation.due)
         for name in telemetry.repairs if telemetry is not None else ():
             self.repairs[name if name in self.repairs or len(self.repairs) < MAX_REPAIR_NAMES else "other"] += 1
@@ -128,7 +129,10 @@ class Metrics:
     def render_rigs(self, group: str) -> bytes | None:
         """The page of one group; None where there is no such group."""
         page = self._pages.get(group)
-        return page.render(self._attention(group)) if page is not None else None
+        if page is None:
+            return None
+        self._sweep(group, page)
+        return page.render(self._attention(group))
 
     def lagged(self, seconds: float) -> None:
         """Take how late a timer of the event loop was."""
@@ -147,13 +151,9 @@ class Metrics:
                 page.live(observation.rig, observation.telemetry, observation.taken + offset, info)
 
     def sweep(self) -> None:
-        """Take the lines of rigs away whose last reading is no longer fresh."""
-        farm = self._site.farm
-        for group, names in self._members.items():
-            page = self._pages[group]
-            for name in names:
-                if farm.live(name) is None and not page.is_gone(name):
-                    page.gone(name, self._info(name))
+        """Take the lines of rigs away whose last reading is no longer fresh; a scrape of their page does so too."""
+        for group, page in self._pages.items():
+            self._sweep(group, page)
 
     def samples(self) -> Iterator[Sample]:
         """Everything that is no histogram, now."""
@@ -170,6 +170,11 @@ class Metrics:
     def histograms(self) -> Mapping[str, Histogram]:
         """Every histogram by its family's name."""
         return {"event_loop_lag_seconds": self._lag, "reading_lateness_seconds": self.readings.lateness}
+
+    def _sweep(self, group: str, page: RigPage) -> None:
+        for name in self._members[group]:
+            if not page.is_gone(name) and self._site.farm.live(name) is None:
+                page.gone(name, self._info(name))
 
     def _attention(self, group: str) -> Iterator[tuple[RigName, Attention]]:
         farm, tracks = self._site.farm, self._site.actuator.tracks

@@ -7,6 +7,7 @@ There is no Grafana here: the dashboards are checked by executing what they woul
 import asyncio
 import math
 import re
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from drivers.io import Io
 from simulator.farm import Farm
 from simulator.farm_config import parse_farm
 from simulator.faults import Fault
+from tests.support.peers import require_tool
 from tests.support.prometheus import Prometheus
 from tests.support.promql import dashboards, exported_names, expressions, panels, rule_blocks, used_names
 
@@ -228,6 +230,7 @@ async def test_every_query_of_dashboards_and_rules_finds_something(tmp_path):
             *await variables_without_values(prometheus),
             *await rules_without_data(prometheus),
             *await metrics_that_nobody_announced(prometheus),
+            *await pages_that_promtool_objects_to(address),
         ]
         assert problems == [], "\n".join(problems) + prometheus.log
 
@@ -320,6 +323,26 @@ async def metrics_that_nobody_announced(prometheus: Prometheus) -> list[str]:
             family = families.get(name) or families.get(f"{name}_total")
             if family is None or {entry["type"] for entry in entries} != {family.kind.value}:
                 problems.append(f"{name}: announced as {entries}")
+    return problems
+
+
+async def pages_that_promtool_objects_to(address: str) -> list[str]:
+    """Both surfaces as the running daemon serves them."""
+    promtool, problems = require_tool("promtool", package="prometheus"), []
+    async with aiohttp.ClientSession(f"http://{address}") as http:
+        for path in (
+            "/metrics",
+            "/metrics/rigs?group=hall-a",
+            "/metrics/rigs?group=hall-b",
+            "/metrics/rigs?group=serial",
+        ):
+            async with http.get(path) as response:
+                page = await response.read()
+            done = await asyncio.to_thread(
+                subprocess.run, [promtool, "check", "metrics"], input=page, capture_output=True, check=False
+            )
+            if done.returncode:
+                problems.append(f"{path}: {(done.stdout + done.stderr).decode()}")
     return problems
 
 
