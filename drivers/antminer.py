@@ -25,8 +25,9 @@ from drivers._pools import check_targets, pool_readings
 from drivers.io import Io
 from shedload.cgminer.codec import DEFAULT_PORT
 from shedload.cgminer.parse import Reply
+from shedload.cgminer.repair import TRUNCATED
 from shedload.device import API_VERSION, Identity, PoolReading, PoolTarget, Receipt, RigSpec, Telemetry
-from shedload.errors import ConfigError, Refused, RigError, Unauthorized, Unreachable, Unsupported
+from shedload.errors import ConfigError, Garbled, Refused, RigError, Unauthorized, Unreachable, Unsupported
 
 api_version = API_VERSION
 
@@ -212,6 +213,8 @@ class Antminer:
 
     async def _by_socket(self) -> tuple[Sample, tuple[PoolReading, ...] | None]:
         sample = await self._socket_sample()
+        if sample.empty and TRUNCATED in sample.repairs:  # or it would pass for a miner that has just started
+            raise Garbled("the reply stops before its statistics")
         try:
             pools = Reply.of(await ask(self._socket, "pools", deadline_s=SOCKET_S)).raise_for_status().rows("POOLS")
         except Refused:
