@@ -19,6 +19,7 @@ from typing import Any
 import structlog
 
 import drivers
+from controller import memory
 from controller.actuate import MODE_BEFORE_SLEEP, ActuateSettings, Actuator
 from controller.allocate import RAMP_DOWN_SHARE, AllocationSettings
 from controller.api import Api
@@ -93,6 +94,7 @@ class Daemon:
         self.started = asyncio.Event()
         rigs = open_rigs(installation, io)
         self.farm = _farm(config, installation.slots, store, clock, options)
+        self._known_figures = memory.recall(self.farm, store)
         self.host = LocalHost(rigs, _poll_settings(config), clock.mono)
         self.actuator = Actuator(self.farm, store, clock, _actuate_settings(config, options), proven=store.proven)
         self.actuator.attach(self.host)
@@ -150,6 +152,7 @@ class Daemon:
             gc.unfreeze()
             await self.api.stop()
             await self._save_ledger()
+            await self._save_figures()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(WRITE_DEADLINE):
                     await self.actuator.scribe.flush()
@@ -233,6 +236,7 @@ class Daemon:
             await asyncio.sleep(HOUSEKEEPING)
             self.metrics.sweep()
             await self._save_ledger()
+            await self._save_figures()
             if not frozen and self._clock.mono() - began > WARM_AFTER:
                 gc.collect()
                 gc.freeze()
@@ -250,10 +254,21 @@ class Daemon:
             await asyncio.sleep(LAG_PROBE)
             self.metrics.lagged(loop.time() - due)
 
+    async def _save_figures(self) -> None:
+        found = memory.changed(self.farm, self._known_figures)
+        if found and await self._remember(memory.facts(found)):
+            self._known_figures.update(found)
+
     async def _save_ledger(self) -> None:
-        with contextlib.suppress(StoreError, TimeoutError):  # the scribe says loudly that the disk takes nothing
+        await self._remember({LEDGER: self.controller.ledger.fact()})
+
+    async def _remember(self, facts: Mapping[str, Any]) -> bool:
+        try:
             async with asyncio.timeout(WRITE_DEADLINE):
-                await self._store.remember({LEDGER: self.controller.ledger.fact()})
+                await self._store.remember(facts)
+        except (StoreError, TimeoutError):  # the scribe says loudly that the disk takes nothing
+            return False
+        return True
 
 
 async def serve(

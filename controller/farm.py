@@ -6,6 +6,7 @@ The farm concludes, it never commands. A reading lives for `stale_after`; after 
 are gone, whatever they were.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -139,6 +140,22 @@ class Farm:
         """Remember the mode that a rig ran in before it was sent to sleep; many firmwares forget it."""
         if rig in self._records:
             self._records[rig].mode = mode
+
+    def restore_normal(self, rig: RigName, power: float, rate: float) -> None:
+        """Remember what a rig draws and hashes in its normal mode: measured by an earlier run, better than a nameplate.
+
+        Without it sleeping rigs and measured ones would be compared by different rules after a restart, and swapped.
+        """
+        record = self._records.get(rig)
+        if record is not None and math.isfinite(power) and math.isfinite(rate) and power > 0 and rate > 0:
+            record.normal_power, record.normal_rate = Watts(power), HashesPerSecond(rate)
+
+    def normal(self, rig: RigName) -> tuple[Watts, HashesPerSecond] | None:
+        """What a rig was measured to draw and hash in its normal mode; None before both are known."""
+        record = self._records[rig]
+        if record.normal_power is None or record.normal_rate is None:
+            return None
+        return record.normal_power, record.normal_rate
 
     def waking(self, rig: RigName, at: float) -> None:
         """Count a rig as awake if no reading comes after `at` (mono): a wake was sent, or its outcome known, then."""
