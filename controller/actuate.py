@@ -149,11 +149,13 @@ class Actuator:
         count = 0
         for move, number in zip(moves, numbers, strict=True):
             if number is None:
+                self._hold_back(move)
                 continue
             # The disk took its time: what was decided before may not stand any more.
             steered = self._farm.records[move.view.name].member.control is Control.AUTO
             if not steered or not (move.lowering or allows(move)):
                 self._close(Verdict(number, CommandState.SUPERSEDED, "no longer allowed"), move.mode.command)
+                self._hold_back(move)
                 continue
             self._send(move, number)
             count += 1
@@ -189,23 +191,37 @@ class Actuator:
         if self._settings.observe:
             return []
         mono, plant = self._clock.mono(), self._clock.plant()
+        ordered = plan.limit_reason is Reason.ORDER
         moves = [
             move
             for name, decision in plan.decisions.items()
-            if (move := self._move(views[name], decision, mono, plant)) is not None
+            if (move := self._move(views[name], decision, mono, plant, ordered=ordered)) is not None
         ]
         moves.sort(key=lambda move: not move.lowering)  # stable: lowering first, then the plan's own order
-        return moves[: self._settings.per_cycle]
+        return list(itertools.islice(filter(self._careful, moves), self._settings.per_cycle))
 
-    def _move(self, view: RigView, decision: Decision, mono: float, plant: float) -> Move | None:
+    def _careful(self, move: Move) -> bool:
+        """Whether the canary lets this one through; it then counts at once, so that a cycle never sends too many."""
+        name = move.view.name
+        if move.reason in FIRM or self._tracks[name].commanded:
+            return True
+        canary = self._canary(name)
+        if not canary.allows(name):
+            return False
+        canary.touch(name)
+        return True
+
+    def _hold_back(self, move: Move) -> None:
+        if not self._tracks[move.view.name].commanded:
+            self._canary(move.view.name).name(move.view.name)
+
+    def _move(self, view: RigView, decision: Decision, mono: float, plant: float, *, ordered: bool) -> Move | None:
         if view.control is not Control.AUTO or view.mode is None or not view.modes:
             return None
-        firm = decision.reason in FIRM
         track = self._tracks[view.name]
-        if not self._ready(track, view, decision, mono, plant):
-            return None
-        canary = self.canaries[view.group]
-        if not firm and not track.commanded and not canary.allows(view.name):
+        # Under an order even a sleep for money is asserted against whoever undoes it: its power is the order's too.
+        firm = decision.reason in FIRM or (ordered and decision.mode == SLEEP)
+        if not self._ready(track, view, decision.mode, mono, plant, firm=firm):
             return None
         mode = next((mode for mode in view.modes if mode.name == decision.mode), None)
         if mode is None:
@@ -215,9 +231,9 @@ class Actuator:
         lowering = mode.power <= min(standing, default=mode.power)
         return Move(view, mode, decision.reason, lowering)
 
-    def _ready(self, track: Track, view: RigView, decision: Decision, mono: float, plant: float) -> bool:
+    def _ready(self, track: Track, view: RigView, mode: str, mono: float, plant: float, *, firm: bool) -> bool:
         contested = track.contested
-        ready = track.ready(decision.mode, view.mode, mono, plant, firm=decision.reason in FIRM)
+        ready = track.ready(mode, view.mode, mono, plant, firm=firm)
         if track.contested and not contested:
             log.error("rig_contested", rig=view.name, detail=track.detail)
         return ready
@@ -254,8 +270,6 @@ class Actuator:
             self._note(name, before)
         if not move.lowering:
             self._farm.waking(name, mono)
-        if move.reason not in FIRM:
-            self.canaries[move.view.group].touch(name)
         self.states[move.mode.command.verb, CommandState.PLANNED] += 1
         self._host.instruct(
             Instruction(number, name, move.mode.command, move.lowering, mono + self._settings.send_within)
