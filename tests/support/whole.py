@@ -32,7 +32,6 @@ from shedload.device import RigName
 from shedload.units import Watts
 from simulator.farm import Farm
 from simulator.farm_config import parse_farm
-from simulator.faults import Fault
 from simulator.rig import RigState as Truth
 from tests.support.http import VirtualConnector
 from tests.support.memory_store import MemoryStore
