@@ -33,7 +33,8 @@ from tests.support.promql import dashboards, exported_names, expressions, panels
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(100)]
 
-EVERYTHING_WITHIN = 45.0
+EVERYTHING_WITHIN = 60.0
+"""A machine with nothing else to do needs 27 s, 17 of which the driver watches whether a rig ignores a write."""
 SLOWEST_QUERY = 2.0
 MOST_SERIES = 50
 VICTIM = "s21-008"
