@@ -406,11 +406,8 @@ def test_bad_rigs_cost_little_and_raise_errors_of_the_tree(fault):
             await bench.driver.read()
             await bench.endpoint.set_faults([fault])
             began = now()
-            if fault is Fault.TRUNCATED:  # what arrived whole is telemetry, and marked
-                assert (await bench.driver.read()).repairs
-            else:
-                with pytest.raises(RigError):
-                    await bench.driver.read()
+            with pytest.raises(RigError):  # cut in the middle, the statistics are gone: no reading of a starting rig
+                await bench.driver.read()
             assert now() - began < 8.0
             await bench.endpoint.set_faults([])
             assert (await bench.driver.read()).activity is Activity.HASHING
