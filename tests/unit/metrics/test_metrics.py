@@ -1,7 +1,7 @@
 """`/metrics`: every family of the catalogue, zeros from the start, unknown is absent, and sums that are right."""
 
-import asyncio
 import subprocess
+import time
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -310,14 +310,13 @@ async def test_scraping_twice_in_a_cycle_sums_up_once():
 
 async def test_rendering_thousands_of_rigs_does_not_hold_the_loop():
     site = await ready({f"c{number:02d}": 200 for number in range(25)})
-    loop = asyncio.get_running_loop()
     took = []
     for _ in range(5):
         site.metrics._summed = None
-        began = loop.time()
+        began = time.process_time()  # not the wall: other tests may run beside this one
         site.metrics.render()
         site.metrics.render_rigs("c00")
-        took.append(loop.time() - began)
+        took.append(time.process_time() - began)
     assert min(took) < 0.05, "design.md: nothing blocks the loop for more than 50 ms"
 
 
