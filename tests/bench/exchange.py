@@ -32,15 +32,16 @@ Answer = Callable[..., Awaitable[dict[str, Any]]]
 def measure_exchange(rounds: int, seconds: float) -> Row:
     """Run the row."""
     target, beside = cores()
-    with (
-        Child("tests.bench.exchange:server", {}, core=beside) as server,
-        Child("tests.bench.exchange:ours", (where := {"ports": server.ask()["ports"]}), core=target) as ours,
-        Child("tests.bench.exchange:bare", where, core=target) as bare,
-    ):
-        both = (lambda: float(ours.ask(seconds=seconds)["rate"]), lambda: float(bare.ask(seconds=seconds)["rate"]))
+    with contextlib.ExitStack() as stack:
+        load = stack.enter_context(Child("tests.bench.exchange:server", {}, core=beside))
+        where = {"ports": load.ask()["ports"]}
+        both = tuple(
+            _measure(stack.enter_context(Child(f"tests.bench.exchange:{task}", where, core=target)), seconds)
+            for task in ("ours", "bare")
+        )
         for warm_up in both:
             warm_up()
-        (values, references), loads = alternate(rounds, both, server)
+        (values, references), loads = alternate(rounds, both, load)
     return row_of(
         "poll_exchange",
         "exchanges/s",
@@ -50,6 +51,10 @@ def measure_exchange(rounds: int, seconds: float) -> Row:
         ran=f"client on core {target}, server on core {beside} (busy {loads[0]:.0%} for us, {loads[1]:.0%} for "
         f"the bare one); {CONCURRENCY} exchanges at once, reply of {REPLY.stat().st_size + 1} bytes",
     )
+
+
+def _measure(child: Child, seconds: float) -> Callable[[], float]:
+    return lambda: float(child.ask(seconds=seconds)["rate"])
 
 
 @contextlib.asynccontextmanager

@@ -29,22 +29,32 @@ PARTS = 5
 TAR_PITS = (Fault.HANG, Fault.DRIP, Fault.ENDLESS_JSON)
 LIMIT_MS = 500.0
 MUST_REACH = "ratio <= 1.5 and <= 500 ms"
-SETTLE_S = 8.0
-"""Between the end of the tar-pits and the next window without: the healed are asked at once and are well again."""
 RPC_PORT, WEB_PORT = 24028, 20080
 """Above 1023, so that no privilege is needed, and below the ports that the kernel gives to clients."""
 Answer = Callable[..., Awaitable[dict[str, Any]]]
 
 
-def measure_tarpits(rounds: int, *, rigs: int = 600, calm: float = 14.0, storm: float = 26.0) -> Row:
-    """Run the row: `calm` seconds without and `storm` seconds with tar-pits, in turn."""
+def measure_tarpits(
+    rounds: int,
+    *,
+    rigs: int = 1000,
+    interval: float = PollSettings().interval,
+    warm_up: float = 15.0,
+    calm: float = 14.0,
+    storm: float = 26.0,
+    settle: float = 8.0,
+) -> Row:
+    """Run the row: `calm` seconds without and `storm` seconds with tar-pits, in turn.
+
+    The first pass takes one interval, which `warm_up` must be longer than. In `settle` seconds between the end of the
+    tar-pits and the next window without, the healed are asked at once and are well again.
+    """
     target, beside = cores()
-    options = {"rigs": rigs}
     with (
-        Child("tests.bench.tarpit:farm", options, core=beside) as load,
-        Child("tests.bench.tarpit:host", options, core=target) as host,
+        Child("tests.bench.tarpit:farm", {"rigs": rigs}, core=beside) as load,
+        Child("tests.bench.tarpit:host", {"rigs": rigs, "interval": interval}, core=target) as host,
     ):
-        host.ask(wait=PollSettings().interval * 1.5)  # the first pass reads everything
+        host.ask(wait=warm_up)
         without, within, loads, notes = [], [], [], []
         for turn in range(rounds):
             part = turn % PARTS
@@ -58,7 +68,7 @@ def measure_tarpits(rounds: int, *, rigs: int = 600, calm: float = 14.0, storm: 
             notes.append(found)
             loads.append(watch.share())
             load.ask(part=None)
-            host.ask(wait=SETTLE_S, heal=part)
+            host.ask(wait=settle, heal=part)
     if sum(found["unread"] for found in notes):
         return void_row("tarpit_lateness", "ms", MUST_REACH, f"healthy rigs were not read: {notes}")
     row = row_of(
@@ -67,7 +77,7 @@ def measure_tarpits(rounds: int, *, rigs: int = 600, calm: float = 14.0, storm: 
         Runs(tuple(within), tuple(without), max(loads)),
         reference="the same rigs in the same process without tar-pits, before each window with them",
         most=1.5,
-        ran=f"host on core {target}, simulated farm on core {beside}; {rigs} rigs every {PollSettings().interval:g} s, "
+        ran=f"host on core {target}, simulated farm on core {beside}; {rigs} rigs every {interval:g} s, "
         f"{rigs // PARTS} of them tar-pits, windows of {calm:g} s without and {storm:g} s with",
         note=f"{min(found['count'] for found in notes)} readings of healthy rigs or more in each window; "
         f"latest of all {max(found['latest'] for found in notes):.0f} ms; "
@@ -108,11 +118,11 @@ def farm_config(rigs: int) -> FarmConfig:
 
 
 @contextlib.asynccontextmanager
-async def host(rigs: int) -> AsyncIterator[Answer]:
+async def host(rigs: int, interval: float) -> AsyncIterator[Answer]:
     """Target: the daemon's own host with its usual settings."""
     polling = PollingSettings()
     settings = PollSettings(
-        interval=polling.interval_s,
+        interval=interval,
         budget=polling.rig_deadline_s,
         backoff_max=polling.backoff_max_s,
         concurrency=polling.concurrency,
