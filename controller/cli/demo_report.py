@@ -129,20 +129,22 @@ def _needed_claims(story: Story, figures: dict[str, Any]) -> list[Claim]:
 def _other_claims(story: Story, figures: dict[str, Any]) -> list[Claim]:
     """What else was to be seen."""
     found, named = story.findings, story.findings.named
-    refusing = [rig for rig in REFUSING if named.get(rig) == "refusing"]
+    refusing = [rig for rig in REFUSING if "refusing" in named.get(rig, ())]
     order = "never met"
     if found.order_met_after is not None:
         order = f"under {ORDER_KW} kW {words.span(found.order_met_after)} after it was given"
     hung = f"{HUNG}, while the other readings were at most {words.span(found.fresh)} old"
-    pools = f"{len(found.pools_after)} pools of {WITNESS} identical before and after {found.writes} write of its mode"
+    pools = (
+        f"{len(found.pools_after)} pools of {WITNESS} identical after {words.count(found.writes, 'write')} of its mode"
+    )
     margin, always_on, gained = (
         words.money(figures[name], "EUR") for name in ("margin_eur", "always_on_margin_eur", "gained_eur")
     )
     return [
         Claim("order kept", found.order_met_after is not None, order),
         Claim("refusing named", len(refusing) == len(REFUSING), ", ".join(refusing) or "none"),
-        Claim("hung rig caught", named.get(HUNG) == "offline", hung),
-        Claim("lying rig caught", named.get(LYING) == "suspicious", f"{LYING}, by its own share counters"),
+        Claim("hung rig caught", "offline" in named.get(HUNG, ()), hung),
+        Claim("lying rig caught", "suspicious" in named.get(LYING, ()), f"{LYING}, by its own share counters"),
         Claim("pools untouched", found.pools_kept, pools),
         Claim("money", figures["gained_eur"] > 0, f"{gained}: {margin} instead of {always_on} always on"),
     ]

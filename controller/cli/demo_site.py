@@ -58,7 +58,7 @@ class Pace:
     @property
     def stale(self) -> float:
         """Age at which a reading no longer counts: a rig is not read while a write to it is under way."""
-        return REFUSAL + self.poll + self.deadline / 2
+        return REFUSAL + self.poll + self.deadline
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ daemon --status--> Story --Event, Sample, Findings--> view, report
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from controller.cli import words
 from controller.cli.client import Client
-from controller.cli.demo_site import DAY, Stage
+from controller.cli.demo_site import DAY, REFUSAL, Stage
 from controller.cli.trouble import Trouble
 from controller.daemon import Daemon
 from controller.plan import SLEEP, Reason
@@ -22,11 +22,11 @@ from shedload.device import RigName
 
 TICK = 0.25
 """Seconds between two looks."""
-HUNG, LYING, REFUSING, WITNESS = "xp-004", "s21-007", ("j-005", "s19-003"), "j-001"
-ORDER_KW = 100
+HUNG, LYING, REFUSING, WITNESS = "xp-004", "s21-007", ("j-005", "j-011"), "j-001"
+ORDER_KW, ORDERED = 100, 9.3
 ORDER_NOTE = "the grid operator called"
-SETTLE = 20.0
-"""Seconds that the end of the day waits for commands that are on their way."""
+SETTLE, QUIET = 20.0, 2.5
+"""Seconds that the end of the day waits at most for commands on their way, and how long none must have been."""
 FOR_MONEY = frozenset({Reason.PRICE_ABOVE_BREAK_EVEN, Reason.HYSTERESIS, Reason.MINIMUM_OFF_TIME})
 MOVED = 3
 """Rigs that must have changed between asleep and awake before a price is worth a line."""
@@ -58,7 +58,7 @@ class Sample:
 class Findings:
     """What the demonstration set out to show, as far as it was seen."""
 
-    named: dict[str, str] = field(default_factory=dict)  # rig: kind of attention that it got
+    named: dict[str, list[str]] = field(default_factory=dict)  # rig: kinds of attention that it got
     most_asleep: int = 0
     order_met_after: float | None = None  # seconds
     fresh: float | None = None  # seconds: age of the oldest other reading when the hung rig was named
@@ -97,9 +97,9 @@ class Story:
             (0.6, self._hang),
             (1.2, self._lie),
             (9.0, self._refuse),
-            (9.3, self._give_order),
-            (14.0, self._release),
-            (19.5, self._mend),
+            (ORDERED, self._give_order),
+            (max(14.0, ORDERED + (REFUSAL + 1.0) / stage.pace.slot), self._release),
+            (max(19.5, ORDERED + (REFUSAL + 3.0) / stage.pace.slot), self._mend),
         ]
 
     @property
@@ -120,12 +120,17 @@ class Story:
         while self.hour < 24:
             await self._tick()
             await asyncio.sleep(TICK)
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Wait until no command has been on its way for a while."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + SETTLE
-        while loop.time() < deadline and self.status["commands"].get("in_flight"):
+        deadline, quiet = loop.time() + SETTLE, loop.time()
+        while loop.time() < deadline and loop.time() - quiet < QUIET:
             self._look()
+            if self.status["commands"].get("in_flight"):
+                quiet = loop.time()
             await asyncio.sleep(TICK)
-        self._look()
 
     async def _tick(self) -> None:
         while self._cues and self.hour >= self._cues[0][0]:
@@ -190,8 +195,9 @@ class Story:
         """One line for each rig that is named."""
         for kind, rows in self.status["attention"].items():
             for row in rows:
-                if row["rig"] not in self.findings.named:
-                    self.findings.named[row["rig"]] = kind
+                kinds = self.findings.named.setdefault(row["rig"], [])
+                if kind not in kinds:
+                    kinds.append(kind)
                     self._say(*self._named(kind, row["rig"], row["detail"].replace("_", " ")))
 
     def _named(self, kind: str, rig: str, detail: str) -> tuple[str, str]:
@@ -233,9 +239,8 @@ class Story:
         self.findings.pools_after = tuple(truth["pools"])
         self.findings.writes = truth["writes"]
         same = "identical before and after" if self.findings.pools_kept else "DISTURBED"
-        self._say(
-            "cyan", f"{WITNESS} written to sleep ({truth['writes']} write): its {len(truth['pools'])} pools {same}"
-        )
+        times, count = words.count(truth["writes"], "write"), len(truth["pools"])
+        self._say("cyan", f"{WITNESS} written to sleep ({times}): its {count} pools {same}")
 
     async def _hang(self) -> None:
         await self._break(HUNG, "hang")
@@ -290,7 +295,7 @@ class Story:
             self._tell(event)
 
 
-def unexplained(histories: Mapping[str, Sequence[Mapping[str, Any]]], named: Mapping[str, str]) -> list[str]:
+def unexplained(histories: Mapping[str, Sequence[Mapping[str, Any]]], named: Collection[str]) -> list[str]:
     """Commands that neither were confirmed, nor were followed by one that was, nor went to a rig that was named.
 
     Histories are newest first, as the daemon gives them.

@@ -53,6 +53,11 @@ def money(value: float | None, currency: str) -> str:
     return DASH if value is None else f"{value:+,.2f} {currency}"
 
 
+def count(number: int, what: str) -> str:
+    """A number of things."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def clock(instant: str | None) -> str:
     """Hours and minutes of an instant in RFC 3339."""
     return DASH if not instant else datetime.fromisoformat(instant).strftime("%H:%M")
