@@ -8,9 +8,7 @@ from shedload.device import RigName
 A, B, C, D = (RigName(name) for name in "abcd")
 
 
-@pytest.mark.parametrize(
-    ("size", "limit"), [(1, 1), (5, 1), (100, 1), (250, 2), (1000, 10), (5000, 10), (50_000, 10)]
-)
+@pytest.mark.parametrize(("size", "limit"), [(1, 1), (5, 1), (100, 1), (250, 2), (1000, 10), (5000, 10), (50_000, 10)])
 def test_ten_rigs_or_one_per_cent_whatever_is_less_but_one(size, limit):
     assert canary_limit(size, rigs=10, percent=1.0) == limit
 
