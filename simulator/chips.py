@@ -23,6 +23,7 @@ from shedload.icarus import NONCE_SIZE
 from shedload.nameplate import nameplate
 from shedload.units import Joules, Watts
 from simulator.clock import PlantClock
+from simulator.effort import HASHRATE, NONCE_DIFFICULTY
 from simulator.icarus_chip import IcarusChip
 from simulator.pty_line import Line, Plug, PtyPlug
 from simulator.tables import NotNegative, Positive, Table, read_table
@@ -57,8 +58,8 @@ class SerialTable(Table):
     name: str
     path: str = ""  # where the host opens it; a path of its own by default
     model: Annotated[str, Field(pattern="^(icarus|lancelot|block_erupter)$")] = "icarus"
-    hashrate_hs: Positive = 2e6  # really hashed: a tenth of a core or less
-    nonce_difficulty: Positive = 0.001  # of the nonces it reports; real devices have 1
+    hashrate_hs: Positive = HASHRATE  # really hashed
+    nonce_difficulty: Positive = NONCE_DIFFICULTY  # of the nonces it reports; real devices have 1
     power_w: Positive | None = None  # while hashing; the nameplate's by default
     idle_w: NotNegative = 0.5
     site: str = ""
@@ -219,7 +220,9 @@ class IcarusRig:
                 continue
             if piece.serial != serial:
                 serial, at = piece.serial, self._loop.time()
+            began = self._loop.time()
             nonce = await self._loop.run_in_executor(None, piece.search)
+            self.chip.took(piece, self._loop.time() - began)
             tried = piece.count if nonce is None else nonce - piece.start + 1
             # A machine too slow for the hashrate is not made to catch up.
             at = max(at + tried / self.chip.hashrate, self._loop.time() - 1.0)

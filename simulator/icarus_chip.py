@@ -15,8 +15,10 @@ from shedload.hashing import scan_midstate
 
 FRAME_GAP = 0.1
 """Seconds between two bytes of one frame; after more a frame begins anew, so that a lost byte does not shift all."""
-LARGEST_SLICE = 1 << 18
-"""Nonces searched at once: a tenth of a second with the slowest C, so that new work never waits longer."""
+FIRST_SLICE, LARGEST_SLICE = 1 << 10, 1 << 18
+"""Nonces searched at once: few until it is known how fast this machine is."""
+SLICE_TIME = 0.1
+"""Real seconds that a slice may take: new work never waits longer."""
 SLICE_SECONDS = 15.0
 """Slow chips are searched in slices of this much of their own time: longer than a work lives."""
 
@@ -50,7 +52,8 @@ class IcarusChip:
         self._last_byte = float("-inf")
         self._work: icarus.Work | None = None
         self._next = 0
-        self._span = max(1, min(LARGEST_SLICE, int(hashrate * SLICE_SECONDS)))
+        self._largest = max(1, min(LARGEST_SLICE, int(hashrate * SLICE_SECONDS)))
+        self._span = min(FIRST_SLICE, self._largest)
 
     @property
     def busy(self) -> bool:
@@ -76,6 +79,13 @@ class IcarusChip:
         work = self._work
         count = min(self._span, icarus.NONCE_RANGE - self._next)
         return Slice(self.works, work.midstate, work.second_block(b""), self._next, count, self.target)
+
+    def took(self, searched: Slice, seconds: float) -> None:
+        """Learn how long a slice took, and choose the next ones' size."""
+        if seconds > SLICE_TIME:
+            self._span = max(1, searched.count // 2)
+        elif seconds < SLICE_TIME / 4:
+            self._span = min(self._largest, self._span * 2)
 
     def settle(self, searched: Slice, nonce: int | None) -> bytes | None:
         """Learn what a slice held: the reply to send, or None. A slice of work that was aborted says nothing."""

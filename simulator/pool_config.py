@@ -8,12 +8,11 @@ from pydantic import Field, model_validator
 from shedload.bitcoin.target import target_of_nbits
 from shedload.stratum.jobs import VERSION_ROLLING_MASK
 from simulator.chain import REGTEST_NBITS
+from simulator.effort import NONCE_DIFFICULTY
 from simulator.tables import NotNegative, Port, Positive, Table
 
 MAINNET_LIKE_NBITS = 0x1B04_04CB
 """Difficulty 16,307: a block is rare for any simulated chip."""
-SHARE_DIFFICULTY = 0.001
-"""Two seconds between shares for simulated chips of 2 MH/s."""
 
 
 class PoolFault(StrEnum):
@@ -46,8 +45,8 @@ class PoolTable(Table):
     name: str = "pool"
     address: str = "127.0.0.1"
     port: Port = 0
-    difficulty: Positive = SHARE_DIFFICULTY  # that a rig starts with; below 1 is allowed
-    minimum_difficulty: Positive = 1e-6
+    difficulty: Positive = NONCE_DIFFICULTY  # that a rig starts with; below 1 is allowed
+    minimum_difficulty: Positive = 1e-8
     maximum_difficulty: Positive | None = None
     vardiff: bool = True
     network: Annotated[str, Field(pattern="^(invented|regtest)$")] = "invented"

@@ -21,9 +21,9 @@ from simulator.pool import Pool
 from simulator.pool_config import PoolTable
 from tests.support.serial_lines import SerialLines
 
-NONCE_DIFFICULTY = 4e-7
-"""1,718 hashes: cheap to find for real, with hashlib too."""
-HASHRATE = 800.0
+NONCE_DIFFICULTY = 4e-8
+"""172 hashes: cheap to find for real, with hashlib too."""
+HASHRATE = 80.0
 """A nonce every two virtual seconds."""
 
 
@@ -112,13 +112,18 @@ async def running(*coroutines: Any) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def mine(
-    *pools: Pool, rigs: int = 1, lines: SerialLines | None = None, table: dict[str, Any] | None = None, **upstream: Any
+    *pools: Pool,
+    rigs: int = 1,
+    lines: SerialLines | None = None,
+    table: dict[str, Any] | None = None,
+    difficulty: float = NONCE_DIFFICULTY,
+    **upstream: Any,
 ) -> AsyncIterator[Mine]:
-    """Everything together, mining."""
+    """Everything together, mining. `table` is the rigs', `difficulty` what the drivers take their nonces for."""
     lines = lines or SerialLines()
     clock = ScaledClock(datetime(2026, 1, 1, tzinfo=UTC))
     devices = [make_rig(f"stick-{n}", lines, n, **(table or {})) for n in range(rigs)]
-    drivers = [make_driver(rig.name, lines) for rig in devices]
+    drivers = [make_driver(rig.name, lines, difficulty) for rig in devices]
     async with running_pools(*pools):
         for rig in devices:
             await rig.start()

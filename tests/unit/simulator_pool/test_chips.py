@@ -20,7 +20,7 @@ from tests.support.mining import make_rig, plant_clock
 from tests.support.serial_lines import SerialLines
 from tests.support.virtual import virtual
 
-EASY = 4e-7
+EASY = 4e-8
 TIOCGEXCL = 0x80045440
 
 
@@ -83,15 +83,20 @@ def test_it_stops_at_the_end_of_its_range():
     assert not chip.busy
 
 
-def test_slices_follow_each_other_and_are_short():
+def test_slices_follow_each_other_and_take_a_tenth_of_a_second():
     chip = IcarusChip(1.0, 1e9)
     chip.receive(frame(1), 0.0)
-    starts = []
-    for _ in range(3):
-        piece = chip.slice_()
-        starts.append(piece.start)
-        chip.settle(piece, None)
-    assert starts == [0, LARGEST_SLICE, 2 * LARGEST_SLICE]
+    at = 0
+    for speed in (1e4, 1e5, 1e6, 1e7, 1e4):
+        for _ in range(30):
+            piece = chip.slice_()
+            assert piece.start == at
+            at += piece.count
+            chip.took(piece, piece.count / speed)
+            chip.settle(piece, None)
+        assert piece.count <= LARGEST_SLICE
+        assert piece.count / speed <= 0.1
+        assert piece.count / speed > 0.02 or piece.count == LARGEST_SLICE
 
 
 def test_frames_may_come_in_any_pieces():
@@ -115,7 +120,7 @@ def test_a_torn_frame_does_not_shift_the_next():
 @virtual
 async def test_the_pace_is_that_of_the_hashrate():
     lines = SerialLines()
-    rig = make_rig("stick", lines, hashrate_hs=5000.0)
+    rig = make_rig("stick", lines, hashrate_hs=500.0)
     await rig.start()
     port = await lines.open("stick", icarus.BAUD)
     loop = asyncio.get_running_loop()
@@ -125,7 +130,7 @@ async def test_the_pace_is_that_of_the_hashrate():
         reply = await port.read(64)
         assert is_true(number, reply)
         hashes += int.from_bytes(reply, "little") + 1
-    assert loop.time() - began == pytest.approx(hashes / 5000, rel=0.01)
+    assert loop.time() - began == pytest.approx(hashes / 500, rel=0.01)
     port.close()
     await rig.stop()
 
@@ -209,7 +214,7 @@ async def test_outages_begin_and_end_by_the_clock():
 
 
 def real_rig(path, **table):
-    usual = {"name": "stick", "path": str(path), "nonce_difficulty": EASY, "hashrate_hs": 2e6}
+    usual = {"name": "stick", "path": str(path), "nonce_difficulty": EASY, "hashrate_hs": 2000.0}
     return build_icarus(usual | table, plant_clock(), 1)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from shedload.errors import ConfigError
 from simulator.chips import IcarusRig
+from simulator.effort import NONCE_DIFFICULTY
 from simulator.farm import Farm
 from simulator.farm_config import parse_farm
 from simulator.pool import Pool
@@ -41,7 +42,7 @@ async def test_pools_and_serial_rigs_of_a_farm_file(tmp_path):
     assert row["driver"] == "icarus"
     assert row["group"] == "home"
     assert row["address"] == str(tmp_path / "stick")
-    assert row["options"] == "model=icarus;nonce_difficulty=0.001"
+    assert row["options"] == f"model=icarus;nonce_difficulty={NONCE_DIFFICULTY:g}"
     assert farm.meter.true_power() == pytest.approx(0.5)
     assert (tmp_path / "stick").is_symlink()
     await farm.stop()

@@ -14,6 +14,9 @@ from tests.support.serial_lines import SerialLines
 from tests.support.virtual import virtual
 from tests.support.wires import Wire
 
+HARDER = {"nonce_difficulty": 4e-7, "hashrate_hs": 800.0}
+"""So that no false nonce is true by chance."""
+
 
 @virtual
 async def test_every_share_is_verified_here_and_accepted_there():
@@ -62,7 +65,7 @@ def _spy(driver, headers):
 
 @virtual
 async def test_wrong_nonces_are_hardware_errors_and_no_pool_hears_of_them():
-    async with mine(make_pool(), table={"fault": ChipFault.WRONG_NONCE}) as site:
+    async with mine(make_pool(), table=HARDER | {"fault": ChipFault.WRONG_NONCE}, difficulty=4e-7) as site:
         await asyncio.sleep(60)
         verdicts = site.dispatch.books["stick-0"].verdicts
         assert verdicts[NonceVerdict.HARDWARE_ERROR] > 10
@@ -148,7 +151,9 @@ async def test_a_device_that_is_pulled_out_comes_back_by_itself():
 
 @virtual
 async def test_a_device_that_babbles_is_given_up_and_tried_again():
-    async with mine(make_pool(), table={"nonce_difficulty": 1e-9, "fault": ChipFault.WRONG_NONCE}) as site:
+    async with mine(
+        make_pool(), table=HARDER | {"nonce_difficulty": 1e-9, "fault": ChipFault.WRONG_NONCE}, difficulty=4e-7
+    ) as site:
         await asyncio.sleep(10)
         books = site.dispatch.books["stick-0"]
         assert "babbles" in books.failure

@@ -16,6 +16,7 @@ from drivers import icarus
 from drivers.io import Io
 from shedload.device import RigName, RigSpec
 from simulator.chips import ChipFault, build_icarus
+from simulator.effort import NONCE_DIFFICULTY
 from simulator.pool import build_pool
 from simulator.pool_config import PoolFault
 from tests.support.certificates import Authority
@@ -23,6 +24,9 @@ from tests.support.mining import addresses, make_pool, mine, plant_clock, runnin
 from tests.support.serial_lines import SerialLines
 from tests.support.virtual import network, virtual
 from tests.support.wires import Wire, anywhere, one_byte
+
+QUICK = NONCE_DIFFICULTY / 50
+"""A nonce every 40 ms of real time."""
 
 
 @virtual
@@ -102,9 +106,9 @@ async def test_a_certificate_that_is_not_trusted_is_a_failure_with_a_name(tmp_pa
 async def _a_real_mine(folder):
     """Real sockets, real ptys: accepted shares, a stick pulled out and put back."""
     loop = asyncio.get_running_loop()
-    pool = build_pool({"difficulty": 2e-5, "vardiff": False, "job_s": 0.5, "block_s": 1.0}, plant_clock(), 1)
+    pool = build_pool({"difficulty": 2 * QUICK, "vardiff": False, "job_s": 0.5, "block_s": 1.0}, plant_clock(), 1)
     rigs = [
-        build_icarus({"name": f"s{n}", "path": str(folder / f"s{n}"), "nonce_difficulty": 1e-5}, plant_clock(), n)
+        build_icarus({"name": f"s{n}", "path": str(folder / f"s{n}"), "nonce_difficulty": QUICK}, plant_clock(), n)
         for n in range(2)
     ]
     await pool.start()
@@ -112,7 +116,8 @@ async def _a_real_mine(folder):
         await rig.start()
     drivers = [
         icarus.open(
-            RigSpec(RigName(rig.name), "icarus", rig.address, options={"nonce_difficulty": "1e-5"}), Io(mono=loop.time)
+            RigSpec(RigName(rig.name), "icarus", rig.address, options={"nonce_difficulty": f"{QUICK:g}"}),
+            Io(mono=loop.time),
         )
         for rig in rigs
     ]
