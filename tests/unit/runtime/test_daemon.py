@@ -1,7 +1,6 @@
 """The daemon's start and end, and how it falls."""
 
 import asyncio
-import os
 import stat
 
 import pytest
@@ -82,12 +81,11 @@ def test_a_job_that_fails_ends_the_daemon_loudly(tmp_path):
 
 def test_a_port_that_is_taken_is_told_and_nothing_is_left(tmp_path):
     async def live():
-        async with farm_of(SMALL) as farm:
-            async with daemon_of(tmp_path / "one", SMALL, farm) as site:
-                port = site.daemon.port
-                with pytest.raises(OSError, match=r"in use|already"):
-                    await again(tmp_path / "two", farm, port)
-                await site.plant(5)
+        async with farm_of(SMALL) as farm, daemon_of(tmp_path / "one", SMALL, farm) as site:
+            port = site.daemon.port
+            with pytest.raises(OSError, match=r"in use|already"):
+                await again(tmp_path / "two", farm, port)
+            await site.plant(5)
 
     async def again(folder, farm, port):
         from tests.support import whole as support
@@ -117,7 +115,7 @@ def test_the_token_is_made_once_and_only_its_owner_reads_it(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert own_token(folder) == token
-    assert os.listdir(folder) == ["api.token"]
+    assert [item.name for item in folder.iterdir()] == ["api.token"]
 
 
 @pytest.mark.parametrize("content", ["", "\n", "  "])
