@@ -8,6 +8,7 @@ from controller.farm import Farm, Member
 from controller.plan import Control, Reason, RigState
 from controller.plausible import Suspicion
 from shedload.device import Activity, Observation, PoolReading, PowerSource, ReadFailure, RigName, Telemetry
+from shedload.nameplate import SLEEP_POWER
 from shedload.units import HashesPerSecond, Seconds, Watts
 from tests.support.site import HandClock
 
@@ -86,7 +87,7 @@ def test_a_rig_out_of_reach_counts_at_the_higher_of_the_levels_it_may_be_at(yard
     assert yard.farm.power(RIG)[0] == 3500  # never heard of: as its nameplate says
     yard.read(ASLEEP)
     yard.clock.now += 100
-    assert yard.farm.power(RIG)[0] == 30
+    assert yard.farm.power(RIG)[0] == SLEEP_POWER
     yard.farm.waking(RIG, yard.clock.now)  # a wake is sent, and nothing heard since
     assert yard.farm.power(RIG)[0] == 3500
     yard.read(ASLEEP)
