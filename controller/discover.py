@@ -8,7 +8,7 @@ Nothing is written to any rig, and no password is shown that the caller did not 
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,8 @@ CONCURRENCY = 200
 """Addresses in work at once; small switches and conntrack tables bear that."""
 LARGE = 4096
 """Addresses of a /20: more must be asked for on purpose."""
+MOST = 2**20
+"""Addresses that are scanned even on purpose: a /12, twenty times the largest site."""
 RPC_PORT, WEB_PORT = 4028, 80
 
 
@@ -53,15 +55,15 @@ class Progress:
     alive: int = 0
 
 
-def addresses_of(ranges: Iterable[str], excluded: Iterable[str] = ()) -> list[str]:
+def addresses_of(ranges: Iterable[str], excluded: Iterable[str] = (), *, most: int = MOST) -> list[str]:
     """Every address of the ranges ("10.0.3.0/24", "10.0.3.1-10.0.3.40", "10.0.3.1-40", one address) but the excluded.
 
-    In the order given, each once. Raises ConfigError.
+    In the order given, each once. Raises ConfigError, also where there are more than `most`.
     """
-    out: set[int] = {int(address) for text in excluded for address in _range(text)}
-    found: dict[int, None] = {}
-    for text in ranges:
-        found.update(dict.fromkeys(number for address in _range(text) if (number := int(address)) not in out))
+    spans, out = [_span(text) for text in ranges], [_span(text) for text in excluded]
+    if (total := sum(map(len, spans))) > most:
+        raise ConfigError("the ranges", f"have {total} addresses, more than {most}", "name the networks rigs are in")
+    found = dict.fromkeys(number for span in spans for number in span if not any(number in left for left in out))
     return [str(ipaddress.IPv4Address(number)) for number in found]
 
 
@@ -186,26 +188,24 @@ async def _listens(address: str, port: int) -> bool:
     return True
 
 
-def _range(text: str) -> Iterator[ipaddress.IPv4Address]:
+def _span(text: str) -> range:
+    """A range of addresses as numbers; a network without its own and its broadcast address."""
     try:
         if "-" in text:
-            yield from _between(*text.split("-", 1))
-            return
+            return _between(*text.split("-", 1))
         network = ipaddress.IPv4Network(text, strict=False)
     except ValueError:
         raise ConfigError(
             f"range {text!r}", "is none", "write 10.0.3.0/24, 10.0.3.1-10.0.3.40, 10.0.3.1-40 or 10.0.3.7"
         ) from None
-    if network.prefixlen < 8:
-        raise ConfigError(f"range {text!r}", "is too large", "name the networks that rigs are in")
-    yield from network.hosts()
+    first, last = int(network.network_address), int(network.broadcast_address)
+    return range(first, last + 1) if network.prefixlen >= 31 else range(first + 1, last)
 
 
-def _between(first: str, last: str) -> Iterator[ipaddress.IPv4Address]:
+def _between(first: str, last: str) -> range:
     start = ipaddress.IPv4Address(first.strip())
     last = last.strip()
     end = ipaddress.IPv4Address(last if "." in last else f"{str(start).rpartition('.')[0]}.{last}")
     if end < start:
         raise ValueError(last)
-    for number in range(int(start), int(end) + 1):
-        yield ipaddress.IPv4Address(number)
+    return range(int(start), int(end) + 1)

@@ -73,8 +73,8 @@ class Client:
             headers["Authorization"] = f"Bearer {self._token}"
         try:
             connection.request(method, path, None if body is None else orjson.dumps(body), headers)
-            answer = connection.getresponse()
-            content = answer.read(MAX_ANSWER)
+            with connection.getresponse() as answer:
+                status, content = answer.status, answer.read(MAX_ANSWER)
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise Trouble(
@@ -84,7 +84,7 @@ class Client:
             ) from None
         finally:
             connection.close()
-        return self._read(answer.status, content)
+        return self._read(status, content)
 
     def _read(self, status: int, content: bytes) -> Any:
         try:

@@ -27,7 +27,7 @@ ORDER_KW, ORDERED = 100, 9.3
 ORDER_NOTE = "the grid operator called"
 SETTLE, QUIET = 20.0, 2.5
 """Seconds that the end of the day waits at most for commands on their way, and how long none must have been."""
-FOR_MONEY = frozenset({Reason.PRICE_ABOVE_BREAK_EVEN, Reason.HYSTERESIS, Reason.MINIMUM_OFF_TIME})
+FOR_MONEY = frozenset({Reason.PRICE_ABOVE_BREAK_EVEN, Reason.HYSTERESIS})
 MOVED = 3
 """Rigs that must have changed between asleep and awake before a price is worth a line."""
 

@@ -97,10 +97,12 @@ def _ramp(numbers: Numbers, _mode: str, _currency: str) -> str:
 
 
 def _hot(numbers: Numbers, _mode: str, _currency: str) -> str:
-    chip, limit = numbers.get("chip_celsius"), numbers.get("limit_celsius")
-    shown = DASH if chip is None else f"{chip:.0f} °C"
-    release = numbers.get("release_celsius", 0.0)
-    return f"Its hottest chip is at {shown}, the limit is {limit:.0f} °C; it runs again below {release:.0f} °C."
+    chip, limit, release = (_celsius(numbers.get(f"{name}_celsius")) for name in ("chip", "limit", "release"))
+    return f"Its hottest chip is at {chip}, the limit is {limit}; it runs again below {release}."
+
+
+def _celsius(value: float | None) -> str:
+    return DASH if value is None else f"{value:.0f} °C"
 
 
 def _over(numbers: Numbers, _mode: str, _currency: str) -> str:
