@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,8 +17,10 @@ from drivers.io import Io
 from shedload.device import RigName, RigSpec
 from simulator.chips import IcarusRig, SerialTable
 from simulator.clock import PlantClock
+from simulator.farm import PartBuilder
 from simulator.pool import Pool
 from simulator.pool_config import PoolTable
+from simulator.tables import read_table
 from tests.support.serial_lines import SerialLines
 
 NONCE_DIFFICULTY = 4e-8
@@ -59,6 +61,16 @@ def make_rig(name: str, lines: SerialLines, seed: int = 1, **table: Any) -> Icar
     """A slow rig on a line in memory."""
     usual = {"name": name, "hashrate_hs": HASHRATE, "nonce_difficulty": NONCE_DIFFICULTY}
     return IcarusRig(SerialTable(**(usual | table)), plant_clock(), seed, lines.plug(name))
+
+
+def serial_in_memory(lines: SerialLines) -> PartBuilder:
+    """Builds the [[serial]] rigs of a farm file on lines in memory; the daemon's `Io(serial=lines.open)` opens them."""
+
+    def build(table: Mapping[str, Any], clock: PlantClock, seed: int) -> IcarusRig:
+        read = read_table(SerialTable, table, "serial")
+        return IcarusRig(read, clock, seed, lines.plug(read.path or read.name))
+
+    return build
 
 
 def make_driver(name: str, lines: SerialLines, difficulty: float | None = None) -> icarus.Icarus:

@@ -2,14 +2,30 @@
 
 import asyncio
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 
-from controller.stratum.dispatch import NonceVerdict
-from shedload.device import Activity
+from controller.clock import ScaledClock
+from controller.stratum.dispatch import Dispatch, NonceVerdict
+from controller.stratum.upstream import Upstream
+from drivers import load
+from drivers.io import Io
+from shedload.device import Activity, RigName, RigSpec
 from simulator.chips import ChipFault
+from simulator.farm import Farm
+from simulator.farm_config import parse_farm
+from simulator.pool import Pool
 from simulator.pool_config import PoolFault
-from tests.support.mining import HASHRATE, NONCE_DIFFICULTY, make_pool, mine
+from tests.support.mining import (
+    HASHRATE,
+    NONCE_DIFFICULTY,
+    addresses,
+    make_pool,
+    mine,
+    running,
+    serial_in_memory,
+)
 from tests.support.serial_lines import SerialLines
 from tests.support.virtual import virtual
 from tests.support.wires import Wire
@@ -230,3 +246,44 @@ async def test_a_used_up_space_waits_for_the_next_job():
         site.pools[0].new_job()
         await asyncio.sleep(0.1)
         assert site.rigs[0].chip.works == works + 1
+
+
+@virtual
+async def test_a_whole_farm_file_mines_in_virtual_time():
+    """What scenario tests do: a farm from TOML, its serial rigs on lines in memory, drivers from its inventory."""
+    lines = SerialLines()
+    farm = Farm(parse_farm(FARM), serial=serial_in_memory(lines))
+    await farm.start()
+    pools = [part for part in farm.parts if isinstance(part, Pool)]
+    io = Io(mono=asyncio.get_running_loop().time, serial=lines.open)
+    rigs = [load(slot["driver"]).open(spec_of(slot), io) for slot in farm.inventory()]
+    clock = ScaledClock(datetime(2026, 1, 1, tzinfo=UTC))
+    upstream = Upstream(addresses(pools), clock)
+    dispatch = Dispatch(rigs, upstream, clock)
+    async with running(upstream.run(), dispatch.run()):
+        await asyncio.sleep(3600)
+        assert pools[0].accepted == upstream.books["pool"].accepted > 300
+        assert farm.meter.true_power() == pytest.approx(2 * 19.2, rel=0.01)
+    for rig in rigs:
+        await rig.close()
+    await farm.stop()
+
+
+FARM = """
+[meter]
+[pool]
+difficulty = 4e-8
+[[serial]]
+name = "stick-1"
+hashrate_hs = 20
+nonce_difficulty = 4e-8
+[[serial]]
+name = "stick-2"
+hashrate_hs = 20
+nonce_difficulty = 4e-8
+"""
+
+
+def spec_of(slot):
+    options = dict(pair.split("=") for pair in slot["options"].split(";"))
+    return RigSpec(RigName(slot["name"]), slot["driver"], slot["address"], options=options)
