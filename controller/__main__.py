@@ -35,7 +35,10 @@ def _explain(error: BaseException) -> int:
         case Trouble():
             return _say(str(error), error.code)
         case StoreError():
-            return _say(f"{error}\nStop the other owner, or choose another state_dir under [site].", FAILED)
+            return _say(
+                f"{error}\nStop the other daemon if one runs, or see that state_dir under [site] can be written.",
+                FAILED,
+            )
         case ShedloadError():
             return _say(str(error), FAILED)
         case BrokenPipeError():

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rich.live import Live
+from rich.text import Text
 
 from controller.cli import logs
 from controller.cli.demo_report import Report, hints, show_report
@@ -52,7 +53,9 @@ def demo(*, once: bool, seed: int, port: int | None, keep: Path | None, slot: fl
 
 
 async def _play(folder: Path, pace: Pace, *, seed: int, port: int | None, once: bool, as_json: bool) -> int:
+    err().print(Text("Starting a simulated farm; nothing outside this machine is touched.", "dim"))
     async with stage(folder, pace, seed=seed, port=port) as scene:
+        err().print(Text(f"Metrics: {scene.url}/metrics    Daemon's log: {scene.log}", "dim"), soft_wrap=True)
         with _log_to(scene.log):
             report = await _day(scene, once=once, as_json=as_json)
     if report is None:
