@@ -47,6 +47,7 @@ class Cgi:
     def __init__(self, web: Web, auxiliary: Web) -> None:
         self._web = web
         self._auxiliary = auxiliary
+        self._auxiliary_met = False
 
     async def identity(self) -> Identity:
         """Who answers."""
@@ -128,7 +129,10 @@ class Cgi:
         return True
 
     async def power(self) -> Watts:
-        """The draw as port 6060 tells it; Unsupported where it does not."""
+        """The draw as port 6060 tells it; Unsupported where it does not, as on most rigs, which have it closed."""
+        if not self._auxiliary_met and not await self._auxiliary.knock(deadline_s=AUXILIARY_S):
+            raise Unsupported("nobody listens on port 6060")
+        self._auxiliary_met = True
         answer = await self._auxiliary.get("/miner_power", deadline_s=AUXILIARY_S)
         match = _POWER.search(answer)
         if match is None:

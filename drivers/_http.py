@@ -15,6 +15,7 @@ import aiohttp
 import orjson
 
 from drivers._address import Endpoint
+from drivers._tcp import knock
 from shedload.cgminer.repair import HtmlPage, Repaired, decode_json
 from shedload.device import Credential
 from shedload.errors import Garbled, NoAnswer, Refused, RigError, Unauthorized, Unreachable, Unsupported
@@ -43,6 +44,10 @@ class Web:
         self._login = (
             () if credential is None else (aiohttp.DigestAuthMiddleware(credential.user, credential.password),)
         )
+
+    async def knock(self, *, deadline_s: float) -> bool:
+        """True if somebody listens at all."""
+        return await knock(self._where, deadline_s=deadline_s)
 
     async def get(self, path: str, *, deadline_s: float) -> bytes:
         """The body at `path`. Raises RigError; Unsupported where this firmware has no such page."""

@@ -45,6 +45,18 @@ async def exchange(endpoint: Endpoint, request: bytes, *, deadline_s: float, cap
         wire.close()
 
 
+async def knock(endpoint: Endpoint, *, deadline_s: float) -> bool:
+    """True if somebody takes connections there; for ports that most rigs keep closed, at a fifth of an HTTP request."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(deadline_s):
+            transport, _ = await loop.create_connection(asyncio.Protocol, endpoint.host, endpoint.port)
+    except OSError:  # a TimeoutError is one
+        return False
+    transport.abort()
+    return True
+
+
 class _Wire(asyncio.Protocol):
     """The connection of one exchange; `reply` is its outcome."""
 
