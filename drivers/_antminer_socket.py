@@ -58,6 +58,8 @@ _FANS = tuple(f"fan{n}" for n in range(1, MOST_FANS + 1))
 _NO_SENSOR = Celsius(0.0)
 _USUAL_HEAD = itemgetter("GHS 5s", "GHS av", "total_rateideal", "Elapsed", "fan_num", "rate_unit", "Mode")
 _USUAL_FANS = {count: itemgetter(*_FANS[:count]) for count in (2, 4)}
+_ALL_WORK = {chips: "".join(" " + "o" * min(3, chips - n) for n in range(0, chips, 3)) for chips in range(1, 512)}
+"""The usual picture of a healthy board, chips in groups of three: one comparison instead of a count."""
 _USUAL_DEGREES = {str(degrees): Celsius(float(degrees)) for degrees in range(1, HOTTEST)}
 
 
@@ -101,12 +103,16 @@ def _usual(head: Mapping[str, Any], data: Mapping[str, Any]) -> Sample:
         hashrate = float(rate) * 1e9
         if not state or not 0.0 <= hashrate < IMPOSSIBLE_RATE:
             raise ValueError
-        working = state.count("o")
+        working = chips if state == _ALL_WORK.get(chips) else state.count("o")
         works += working
         lost += chips - working
         mistakes += errors
-        pcb_top = max(map(degrees, pcb.split("-")))
-        chip_top = max(map(degrees, chip.split("-")))
+        # Four sensors of two digits each, as nearly always, compare as text; anything else is looked up one by one.
+        pcbs, tops = pcb.split("-"), chip.split("-")
+        plain = len(pcbs) == 4 and len(pcb) == 11 and pcb[2::3] == "---"
+        pcb_top = degrees(max(pcbs)) if plain else max(map(degrees, pcbs))
+        plain = len(tops) == 4 and len(chip) == 11 and chip[2::3] == "---"
+        chip_top = degrees(max(tops)) if plain else max(map(degrees, tops))
         if pcb_top > hottest_pcb:
             hottest_pcb = pcb_top
         if chip_top > hottest_chip:
