@@ -6,11 +6,11 @@ The farm concludes, it never commands. A reading lives for `stale_after`; after 
 are gone, whatever they were.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controller.clock import Clock
+from controller.normal import Normal, Normals
 from controller.plan import SLEEP, Control, Reason, RigState, RigView
 from controller.plausible import (
     ShareMark,
@@ -33,11 +33,11 @@ from shedload.device import (
     Telemetry,
     Wake,
 )
-from shedload.nameplate import SLEEP_POWER, Nameplate, nameplate
-from shedload.units import HashesPerSecond, Watts, efficiency
+from shedload.nameplate import SLEEP_POWER, nameplate
+from shedload.units import HashesPerSecond, Watts
 
-LEARNING = 0.1
-"""Weight of a new reading in the running mean of a rig's normal power and hashrate: a few dozen readings."""
+SETTLED_AFTER = 1200.0
+"""Plant seconds awake before readings tell what is normal: boot, ramp and tuning are over."""
 NORMAL_MODE = "normal"
 
 _STATE_OF = {
@@ -70,9 +70,7 @@ class RigRecord:
         "late",
         "member",
         "mode",
-        "nameplate",
-        "normal_power",
-        "normal_rate",
+        "normal",
         "readings",
         "seen",
         "share_mark",
@@ -96,9 +94,7 @@ class RigRecord:
         self.woken: float | None = None  # Clock.mono() until which a wake was on its way to it
         self.mode = NORMAL_MODE  # the mode it runs in when it is awake
         self.since: float | None = None  # plant time of the last change between asleep and awake, where known
-        self.nameplate: Nameplate | None = nameplate(member.model)
-        self.normal_power: Watts | None = None  # running mean in steady state, where the rig reports watts
-        self.normal_rate: HashesPerSecond | None = None
+        self.normal = Normal(nameplate(member.model))
         self.share_mark: ShareMark | None = None
         self.still = False  # says asleep, and its counters bear it out
         self.suspicions: frozenset[Suspicion] = frozenset()
@@ -110,6 +106,7 @@ class Farm:
     def __init__(self, members: Iterable[Member], clock: Clock, *, stale_after: float) -> None:
         self._clock = clock
         self._stale_after = stale_after
+        self._normals = Normals()
         self._records = {member.name: RigRecord(member) for member in members}
 
     @property
@@ -147,15 +144,12 @@ class Farm:
         Without it sleeping rigs and measured ones would be compared by different rules after a restart, and swapped.
         """
         record = self._records.get(rig)
-        if record is not None and math.isfinite(power) and math.isfinite(rate) and power > 0 and rate > 0:
-            record.normal_power, record.normal_rate = Watts(power), HashesPerSecond(rate)
+        if record is not None:
+            self._normals.restore(record.normal, power, rate)
 
     def normal(self, rig: RigName) -> tuple[Watts, HashesPerSecond] | None:
         """What a rig was measured to draw and hash in its normal mode; None before both are known."""
-        record = self._records[rig]
-        if record.normal_power is None or record.normal_rate is None:
-            return None
-        return record.normal_power, record.normal_rate
+        return self._normals.measured(self._records[rig].normal)
 
     def waking(self, rig: RigName, at: float) -> None:
         """Count a rig as awake if no reading comes after `at` (mono): a wake was sent, or its outcome known, then."""
@@ -202,7 +196,7 @@ class Farm:
         """
         record = self._records[rig]
         telemetry = record.telemetry if self._fresh(record) else None
-        nominal = self._nominal_power(record)
+        nominal = self._normals.power(record.normal)
         asleep = record.awake is False and Suspicion.SLEEPING_HASHER not in record.suspicions and not _waking(record)
         reported = telemetry.power if telemetry is not None else None
         if reported is not None and Suspicion.POWER_IMPLAUSIBLE in record.suspicions:
@@ -243,8 +237,8 @@ class Farm:
             since=record.since,
             commandable=obstacle is None,
             obstacle=obstacle,
-            nominal_power=self._nominal_power(record),
-            efficiency=self._efficiency(record),
+            nominal_power=self._normals.power(record.normal),
+            efficiency=self._normals.efficiency(record.normal),
         )
 
     def _take(self, record: RigRecord, telemetry: Telemetry, observation: Observation, plant: float) -> None:
@@ -255,10 +249,11 @@ class Farm:
         record.readings += 1
         record.failures, record.failure, record.failed_at = 0, None, None
         if telemetry.identity is not None and telemetry.identity.model:
-            record.nameplate = nameplate(telemetry.identity.model) or record.nameplate
+            record.normal.plate = nameplate(telemetry.identity.model) or record.normal.plate
         self._settle(record, telemetry, plant)
-        if telemetry.activity is Activity.HASHING and not record.suspicions:
-            self._learn(record, telemetry)
+        settled = record.since is None or plant - record.since >= SETTLED_AFTER
+        if telemetry.activity is Activity.HASHING and settled and not record.suspicions:
+            self._normals.learn(record.normal, telemetry)
 
     def _settle(self, record: RigRecord, telemetry: Telemetry, plant: float) -> None:
         if telemetry.activity is None:
@@ -275,10 +270,11 @@ class Farm:
 
     def _judge(self, record: RigRecord, telemetry: Telemetry, taken: float, plant: float) -> None:
         """What of this reading does not hold together, by itself and with the readings before it."""
-        found = set(implausible(telemetry, self._nominal_rate(record), self._nominal_power(record)))
+        found = set(implausible(telemetry, self._normals.rate(record.normal), self._normals.power(record.normal)))
         asleep = telemetry.activity is Activity.ASLEEP
         now, mark = share_mark(telemetry, plant), record.share_mark
-        reset = _restarted(record.telemetry, telemetry) or (
+        elapsed = self._plant_span(taken - (record.seen or taken))
+        reset = _restarted(record.telemetry, telemetry, elapsed) or (
             now is not None and mark is not None and now.shares < mark.shares
         )
         if now is None or mark is None or reset or asleep is not (record.awake is False):
@@ -287,12 +283,11 @@ class Farm:
         elif asleep:
             self._judge_sleep(record, mark, now, found)
         else:
-            elapsed = self._plant_span(taken - (record.seen or taken))
             self._judge_rate(record, claims(mark, telemetry, elapsed), now, found)
         record.suspicions = frozenset(found)
 
     def _judge_sleep(self, record: RigRecord, mark: ShareMark, now: ShareMark, found: set[Suspicion]) -> None:
-        hashing = still_hashing(mark, now, self._nominal_rate(record))
+        hashing = still_hashing(mark, now, self._normals.rate(record.normal))
         if hashing is not None:
             record.share_mark = now
             record.still = not hashing
@@ -312,14 +307,8 @@ class Farm:
     def _plant_span(self, seconds: float) -> float:
         return seconds * self._clock.plant_rate
 
-    def _learn(self, record: RigRecord, telemetry: Telemetry) -> None:
-        if telemetry.hashrate:
-            record.normal_rate = HashesPerSecond(_mean(record.normal_rate, telemetry.hashrate))
-        if telemetry.power and telemetry.power_source is not PowerSource.ESTIMATED:
-            record.normal_power = Watts(_mean(record.normal_power, telemetry.power))
-
     def _modes(self, record: RigRecord) -> tuple[Mode, ...]:
-        power, rate = self._nominal_power(record), self._nominal_rate(record)
+        power, rate = self._normals.power(record.normal), self._normals.rate(record.normal)
         if power is None or rate is None:
             return ()
         return (
@@ -332,21 +321,6 @@ class Farm:
             return None
         return SLEEP if state is RigState.ASLEEP else record.mode
 
-    def _nominal_power(self, record: RigRecord) -> Watts | None:
-        if record.normal_power is not None:
-            return record.normal_power
-        return record.nameplate.power if record.nameplate is not None else None
-
-    def _nominal_rate(self, record: RigRecord) -> HashesPerSecond | None:
-        if record.nameplate is not None:
-            return record.nameplate.hashrate if record.normal_rate is None else record.normal_rate
-        return record.normal_rate
-
-    def _efficiency(self, record: RigRecord) -> float | None:
-        if record.normal_power is not None and record.normal_rate is not None:
-            return efficiency(record.normal_power, record.normal_rate)
-        return record.nameplate.efficiency if record.nameplate is not None else None
-
     def _fresh(self, record: RigRecord) -> bool:
         return record.seen is not None and self._clock.mono() - record.seen <= self._stale_after
 
@@ -356,12 +330,8 @@ def _waking(record: RigRecord) -> bool:
     return record.woken is not None and (record.seen is None or record.seen <= record.woken)
 
 
-def _restarted(before: Telemetry | None, now: Telemetry) -> bool:
-    """The miner's uptime went down, so its counters began anew."""
-    if before is None or before.uptime is None or now.uptime is None:
+def _restarted(before: Telemetry | None, now: Telemetry, elapsed: float) -> bool:
+    """The miner's uptime went down, or is shorter than the time since the last reading: its counters began anew."""
+    if before is None or before.uptime is None or now.uptime is None or now.uptime == before.uptime:
         return False
-    return now.uptime < before.uptime
-
-
-def _mean(before: float | None, reading: float) -> float:
-    return reading if before is None else before + LEARNING * (reading - before)
+    return now.uptime < before.uptime or now.uptime < elapsed
