@@ -15,6 +15,7 @@ import structlog
 
 from controller.canary import Canary, canary_limit
 from controller.clock import Clock
+from controller.curve import mode_named
 from controller.farm import Farm
 from controller.host import Conclusion, Instruction, Outcome, RigHost
 from controller.plan import SLEEP, Control, Decision, Plan, Reason, RigView
@@ -223,13 +224,13 @@ class Actuator:
         firm = decision.reason in FIRM or (ordered and decision.mode == SLEEP)
         if not self._ready(track, view, decision.mode, mono, plant, firm=firm):
             return None
-        mode = next((mode for mode in view.modes if mode.name == decision.mode), None)
+        mode = mode_named(view.modes, decision.mode)
         if mode is None:
             return None
-        # A wake that countermands a sleep on its way raises, although the rig still shows that it is awake.
-        standing = [other.power for other in view.modes if other.name in (view.mode, track.in_flight)]
-        lowering = mode.power <= min(standing, default=mode.power)
-        return Move(view, mode, decision.reason, lowering)
+        on_its_way, present = mode_named(view.modes, track.in_flight), mode_named(view.modes, view.mode)
+        if on_its_way is not None and on_its_way.power < mode.power:
+            return None  # what goes down arrives there first: noise around a limit must not turn rigs on and off
+        return Move(view, mode, decision.reason, lowering=present is None or mode.power <= present.power)
 
     def _ready(self, track: Track, view: RigView, mode: str, mono: float, plant: float, *, firm: bool) -> bool:
         contested = track.contested

@@ -215,6 +215,7 @@ class Controller:
             settings=self._allocation,
             curves=curves,
         )
+        decisions |= self._still_falling(decisions)
         decisions = secure(decisions, met, conditions, self._safety)
         self._overheated = overheated(decisions)
         self._allocation_memory = remember(memory, decisions, met)
@@ -228,6 +229,18 @@ class Controller:
             price=slot.price if slot is not None else None,
             strike=strike(views, self.economics, self.tariff),
         )
+
+    def _still_falling(self, decisions: Mapping[RigName, Decision]) -> dict[RigName, Decision]:
+        """Earlier decisions of rigs whose lowering is on its way: they arrive before they may rise again.
+
+        Around a limit the meter's noise says over and under in turns; without this a rig would boot for each of them.
+        """
+        before = self.plan.decisions if self.plan is not None else {}
+        return {
+            name: before[name]
+            for name, mode in self._actuator.pending_lowering().items()
+            if name in before and before[name].mode == mode and decisions[name].power > before[name].power
+        }
 
     def _conditions(self, plant: float, limits: Limits) -> Conditions:
         self.ready = self.ready or self._farm.complete() or self._clock.mono() - self._started > FIRST_PASS_DEADLINE

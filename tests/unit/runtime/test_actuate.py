@@ -124,15 +124,25 @@ async def test_a_raise_that_is_no_longer_allowed_is_written_off():
 
 
 @virtual
-async def test_a_wake_in_place_of_a_sleep_on_its_way_is_a_raise():
+async def test_a_wake_waits_until_the_sleep_on_its_way_has_arrived():
     office = Office(rigs=1)
     office.see(hashing())
     await office.carry_out(["sleep"])
-    office.allowed = False
+    assert await office.carry_out(["normal"]) == 0  # though the rig still shows that it is awake
+    office.conclude(0)
     assert await office.carry_out(["normal"]) == 0
-    office.allowed = True
+    office.see(ASLEEP)
     assert await office.carry_out(["normal"]) == 1
     assert not office.host.instructions[-1].lowering
+
+
+@virtual
+async def test_a_sleep_does_not_wait_for_a_wake_on_its_way():
+    office = Office(rigs=1)
+    office.see(ASLEEP)
+    await office.carry_out(["normal"])
+    assert await office.carry_out(["sleep"]) == 1  # though the rig still shows that it sleeps
+    assert office.host.instructions[-1].lowering
 
 
 @virtual
