@@ -58,6 +58,7 @@ class Wanted:
     meter: bool = True
     groups: str = '[groups.hall]\ncontrol = "auto"'
     farm: str = ""
+    latency_s: float = 0.0
     asleep: bool = False
     running: bool = True
     seed: int = 1
@@ -217,6 +218,7 @@ time_scale = {wanted.scale}
 seed = {wanted.seed}
 web_port = {wanted.web_port}
 rpc_port = {wanted.rpc_port}
+latency_s = {wanted.latency_s}
 [meter]
 address = "{wanted.network}.9.1"
 port = {wanted.meter_port}
