@@ -71,7 +71,8 @@ def _row(
         Runs(tuple(values), tuple(references), load),
         reference="pyasic get_data on the same rigs, as many at once",
         least=LEAST[name],
-        ran=f"client on core {target}, canned simulator replies on core {beside}; {CONCURRENCY} readings at once",
+        ran=f"per second of the client's CPU time; client on core {target}, canned simulator replies on core {beside}; "
+        f"{CONCURRENCY} readings at once",
         note=f"{NOTES[name]}; pyasic fills {checked['filled']} fields, of which empty here: "
         f"{', '.join(missing) or 'none'}",
     )

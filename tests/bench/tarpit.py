@@ -69,8 +69,8 @@ def measure_tarpits(
             loads.append(watch.share())
             load.ask(part=None)
             host.ask(wait=settle, heal=part)
-    if sum(found["unread"] for found in notes):
-        return void_row("tarpit_lateness", "ms", MUST_REACH, f"healthy rigs were not read: {notes}")
+    if problem := _doubt(notes, storm):
+        return void_row("tarpit_lateness", "ms", MUST_REACH, problem)
     row = row_of(
         "tarpit_lateness",
         "ms",
@@ -80,10 +80,20 @@ def measure_tarpits(
         ran=f"host on core {target}, simulated farm on core {beside}; {rigs} rigs every {interval:g} s, "
         f"{rigs // PARTS} of them tar-pits, windows of {calm:g} s without and {storm:g} s with",
         note=f"{min(found['count'] for found in notes)} readings of healthy rigs or more in each window; "
+        f"{min(found['stuck'] for found in notes)} failed readings of tar-pits or more; "
         f"latest of all {max(found['latest'] for found in notes):.0f} ms; "
         f"host busy {max(found['busy'] for found in notes):.0%} at most",
     )
     return replace(row, must_reach=MUST_REACH, ok=row.ok and row.value is not None and row.value <= LIMIT_MS)
+
+
+def _doubt(notes: Sequence[dict[str, Any]], storm: float) -> str:
+    """Why these windows prove nothing, or an empty text."""
+    if unread := sum(found["unread"] + found["failures"] for found in notes):
+        return f"{unread} healthy rigs were not read, or not well"
+    if storm > PollingSettings().rig_deadline_s and not all(found["stuck"] for found in notes):
+        return "no reading failed: the tar-pits were none"
+    return ""
 
 
 @contextlib.asynccontextmanager
@@ -169,7 +179,7 @@ class Lateness:
         self._sick = sick
         self._late: list[float] = []
         self._seen: dict[int, float] = {}
-        self.failures = 0
+        self.failures = self.stuck = 0
 
     def observed(self, batch: Sequence[Observation]) -> None:
         """Count."""
@@ -177,6 +187,7 @@ class Lateness:
             place = self._places[observation.rig]
             failed = observation.failure is not None
             (self._failing.add if failed else self._failing.discard)(place)
+            self.stuck += failed and place % PARTS == self._sick
             if place in self._left_out or place % PARTS == self._sick:
                 continue
             self.failures += failed
@@ -198,6 +209,7 @@ class Lateness:
             "count": len(late),
             "unread": unread,
             "failures": self.failures,
+            "stuck": self.stuck,
         }
 
 
