@@ -60,8 +60,8 @@ class Cgi:
             raise Garbled("get_miner_conf is not a whole configuration")
         return found.value
 
-    async def write(self, before: Conf, change: Change, *, text_modes: bool = False) -> None:
-        """Replace the configuration. Returns also where no answer came: only reading back tells."""
+    async def write(self, before: Conf, change: Change, *, text_modes: bool = False) -> bool:
+        """Replace the configuration; False where no answer came. Only reading back tells what became of it."""
         page = "/cgi-bin/set_miner_conf.cgi"
         try:
             if generation(before) is Generation.NEW:
@@ -70,8 +70,9 @@ class Cgi:
             else:
                 answer = await self._web.post_form(page, form_body(before, change), deadline_s=WRITE_S)
         except NoAnswer:
-            return
+            return False
         _refuse_errors(answer)
+        return True
 
     async def statistics(self) -> Any:
         """The whole `stats.cgi`."""

@@ -55,14 +55,16 @@ async def write_change(cgi: Cgi, change: Change, *, text_modes: bool = False) ->
     _check(before, change)
     if applied(before, change):
         return Outcome(before, before, changed=False, text_modes=text_modes)
-    after = await _written(cgi, before, change, text_modes=text_modes)
-    if not applied(after, change) and _may_want_text(before, change, text_modes=text_modes):
+    after, answered = await _written(cgi, before, change, text_modes=text_modes)
+    if answered and not applied(after, change) and _may_want_text(before, change, text_modes=text_modes):
         text_modes = True
-        after = await _written(cgi, before, change, text_modes=True)
+        after, answered = await _written(cgi, before, change, text_modes=True)
     lost = disturbed(before, after, change)
     if lost:
         await _put_back(cgi, before, lost, text_modes=text_modes)
     if not applied(after, change):
+        if not answered:
+            raise NoAnswer(f"the write got no answer and may never have arrived: {_shortfall(after, change)}")
         raise Refused(f"the rig took the write and did nothing: {_shortfall(after, change)}")
     return Outcome(before, after, changed=True, text_modes=text_modes)
 
@@ -99,9 +101,9 @@ async def _readable(cgi: Cgi) -> Conf:
         raise last from None
 
 
-async def _written(cgi: Cgi, before: Conf, change: Change, *, text_modes: bool) -> Conf:
-    """Write, then read until the configuration is as asked or has had its time to become so."""
-    await cgi.write(before, change, text_modes=text_modes)
+async def _written(cgi: Cgi, before: Conf, change: Change, *, text_modes: bool) -> tuple[Conf, bool]:
+    """Write, then read until it is as asked or has had its time to become so; True where the write was answered."""
+    answered = await cgi.write(before, change, text_modes=text_modes)
     loop = asyncio.get_running_loop()
     sent = loop.time()
     while loop.time() - sent < READ_BACK_S:
@@ -114,7 +116,7 @@ async def _written(cgi: Cgi, before: Conf, change: Change, *, text_modes: bool) 
             continue
         done = applied(after, change) and not disturbed(before, after, change)
         if done or loop.time() - sent >= SETTLED_S:
-            return after
+            return after, answered
     raise NoAnswer(f"the configuration could not be read back within {READ_BACK_S:g} s; the outcome is unknown")
 
 
@@ -123,7 +125,7 @@ async def _put_back(cgi: Cgi, before: Conf, lost: list[str], *, text_modes: bool
     names = ", ".join(lost)
     nothing = Change()
     try:
-        after = await _written(cgi, before, nothing, text_modes=text_modes)
+        after, _ = await _written(cgi, before, nothing, text_modes=text_modes)
     except RigError as error:
         raise Refused(f"the write also changed {names}, and putting it back failed: {error.detail}") from None
     left = disturbed(before, after, nothing)
