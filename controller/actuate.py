@@ -127,6 +127,11 @@ class Actuator:
         """Rigs that the planner should not count on, and why."""
         return {name: track.obstacle for name, track in self._tracks.items() if track.obstacle is not None}
 
+    @property
+    def commands_under_way(self) -> bool:
+        """Some rig has not shown yet what it was told."""
+        return any(track.in_flight is not None for track in self._tracks.values())
+
     def pending_lowering(self) -> dict[RigName, str]:
         """Modes of the lowering commands that are on their way."""
         return {name: track.in_flight for name, track in self._tracks.items() if track.in_flight == SLEEP}

@@ -17,6 +17,7 @@ from controller.actuate import Actuator, Move
 from controller.allocate import AllocationMemory, AllocationSettings, allocate, remember, site_target
 from controller.clock import Clock
 from controller.curve import Curves
+from controller.doubts import ClockDoubt, MeterDoubt
 from controller.economics import Economics
 from controller.farm import Farm
 from controller.feed import PriceFeed
@@ -34,8 +35,6 @@ from shedload.units import HashesPerSecond, Watts
 
 FIRST_PASS_DEADLINE = 120.0
 """Mono seconds after which the first pass counts as over even if a rig was never tried: nothing waits for ever."""
-CLOCK_STEP = 5.0
-"""Seconds by which wall and plant time may part in one cycle; more is a clock that was set, and prices may be wrong."""
 DISBELIEVED = frozenset({Suspicion.RATE_IMPLAUSIBLE, Suspicion.SHARES_MISSING})
 """Suspicions under which a rig's hashrate earns nothing in the books."""
 
@@ -95,7 +94,8 @@ class Controller:
         self._safety = safety
         self._started = clock.mono()
         self._ticked = clock.plant()
-        self._dated = clock.wall()
+        self.meter_doubt = MeterDoubt()
+        self._clock_doubt = ClockDoubt(clock.wall(), clock.plant())
         self._unsure_until = clock.mono()
         self._wishes: dict[RigName, Decision] = {}
         self._wished_at: float | None = None
@@ -160,6 +160,9 @@ class Controller:
         plan = self._decide(views, curves)
         self.plan = plan
         self._keep_books(views)
+        self.meter_doubt.look(
+            self._meter.power, views, self.site.base_load, self._ticked, busy=self._actuator.commands_under_way
+        )
         sent = await self._actuator.carry_out(plan, self.views, allows=self._still_allowed)
         self.cycles += 1
         self.last_cycle = self._clock.mono()
@@ -176,10 +179,8 @@ class Controller:
 
     def _watch_clock(self) -> None:
         """Notice a wall clock that was set: for one planning period prices raise nothing."""
-        wall, plant = self._clock.wall(), self._clock.plant()
-        step = (wall - self._dated).total_seconds() - (plant - self._ticked)
-        self._dated = wall
-        if abs(step) > CLOCK_STEP:
+        step = self._clock_doubt.stepped(self._clock.wall(), self._clock.plant())
+        if step is not None:
             log.warning("wall_clock_stepped", seconds=round(step, 1), effect="no raises for one planning period")
             self._unsure_until = self._clock.mono() + self.site.planner_interval
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from shedload.device import Activity, Telemetry
+from shedload.device import Activity, PowerSource, Telemetry
 from shedload.units import HashesPerSecond, Watts
 
 HASHES_PER_DIFFICULTY = 2.0**32
@@ -19,7 +19,7 @@ MAX_RATE_FACTOR = 1.5
 MAX_POWER_FACTOR = 1.8
 """The same for watts: the highest known mode of any listed model draws 1.5 times its normal power."""
 MIN_POWER_FACTOR = 0.1
-"""Below this share of its normal power no machine hashes: the lowest modes known draw about half."""
+"""Below this share of its normal power no machine hashes at half its rate or more."""
 HALF = 0.5
 """A rig that finds half the shares of the hashrate it tells is the liar that the honest one is told apart from."""
 CONVINCED = math.log(1e8)
@@ -121,8 +121,9 @@ def implausible(
         found.add(Suspicion.RATE_IMPLAUSIBLE)
     if power is not None and (power < 0 or (nominal_power and power > MAX_POWER_FACTOR * nominal_power)):
         found.add(Suspicion.POWER_IMPLAUSIBLE)
-    hashes = telemetry.activity is Activity.HASHING
-    if hashes and power is not None and nominal_power and power < MIN_POWER_FACTOR * nominal_power:
+    told = power is not None and telemetry.power_source is not PowerSource.ESTIMATED
+    hashes = telemetry.activity is Activity.HASHING and (not nominal_rate or (rate or 0.0) > HALF * nominal_rate)
+    if told and hashes and nominal_power and (power or 0.0) < MIN_POWER_FACTOR * nominal_power:
         found.add(Suspicion.POWER_IMPLAUSIBLE)
     return frozenset(found)
 

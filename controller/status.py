@@ -198,6 +198,7 @@ def _power(site: Site, plan: Plan | None) -> dict[str, Any]:
         "has_meter": site.controller.site.has_meter,
         "meter_w": site.meter.power,
         "meter_age_s": None if site.meter.last is None else site.clock.mono() - site.meter.last.taken,
+        "meter_disagrees": site.controller.meter_doubt.disagrees,
         "estimated_w": site.controller.estimated_power if site.controller.views else None,
         "cap_w": site.controller.site.power_cap,
         "limit_w": plan.site_limit if plan is not None else None,
@@ -255,6 +256,7 @@ def group_status(site: Site) -> dict[str, dict[str, Any]]:
         name: {
             "control": views[0].control.value,
             "proven": site.actuator.canaries[name].proven,
+            "canary_stalled": site.actuator.canaries[name].stalled,
             "rigs": len(views),
             "by_state": _by_state(views),
             "power_w": sum(believed_power(view) for view in views),

@@ -122,6 +122,8 @@ def test_books_agree_with_the_truth(day):
     assert ledger.energy_joules == pytest.approx(site.joules, rel=0.01)
     assert site.last["money"]["gained"] > 0
     assert ledger.gap_seconds < 1200
+    assert site.logged("meter_disagrees") == []
+    assert site.logged("wall_clock_stepped") == []
 
 
 def test_nothing_grew(day):
