@@ -15,13 +15,17 @@ import aiohttp
 import orjson
 
 from drivers._address import Endpoint
+from drivers._connector import Flood
 from drivers._tcp import knock
 from shedload.cgminer.repair import HtmlPage, Repaired, decode_json
 from shedload.device import Credential
 from shedload.errors import Garbled, NoAnswer, Refused, RigError, Unauthorized, Unreachable, Unsupported
 
-PAGE_CAP = 1 << 20
-"""Bytes. Configurations and statistics are a few KiB; more than 1 MiB is no answer of a rig."""
+PAGE_CAP = 256 * 1024
+"""Bytes. Configurations and statistics are a few KiB, the largest recorded page of any firmware has 72 KB; parsing what
+a rig invents beyond that would cost the others their time."""
+_FAILURES = (TimeoutError, aiohttp.ClientError, OSError, ValueError)
+"""What an exchange may end with; ValueError is what the login and the address parser let out on foreign text."""
 _OK, _REDIRECT, _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _SERVER_ERROR = 200, 300, 400, 401, 403, 404, 500
 
 
@@ -41,9 +45,8 @@ class Web:
         self._where = where
         self._base = f"http://{where}"
         self._cap = cap
-        self._login = (
-            () if credential is None else (aiohttp.DigestAuthMiddleware(credential.user, credential.password),)
-        )
+        self._credential = credential
+        self._login = self._fresh_login()
 
     async def knock(self, *, deadline_s: float) -> bool:
         """True if somebody listens at all."""
@@ -59,7 +62,7 @@ class Web:
                     if isinstance(error, aiohttp.ClientConnectorError):
                         raise
                     answer = await self._send("GET", path)
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        except _FAILURES as error:
             raise self._meaning(error, path, deadline_s) from None
         return self._body(answer, path)
 
@@ -79,7 +82,7 @@ class Web:
         try:
             async with asyncio.timeout(deadline_s):
                 answer = await self._send("POST", path, body, content_type)
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        except _FAILURES as error:
             raise self._meaning(error, path, deadline_s) from None
         return self._body(answer, path)
 
@@ -129,9 +132,15 @@ class Web:
         except Garbled as error:
             raise Garbled(f"{path}: {error.detail}", error.raw) from None
 
+    def _fresh_login(self) -> tuple[aiohttp.DigestAuthMiddleware, ...]:
+        who = self._credential
+        return () if who is None else (aiohttp.DigestAuthMiddleware(who.user, who.password),)
+
     def _meaning(self, error: Exception, path: str, deadline_s: float) -> RigError:
         """The error tree's word for what went wrong; text of foreign exceptions stays out (it may quote headers)."""
         where = f"{self._where}{path}"
+        if isinstance(error, Flood):
+            return Garbled(f"{where}: a flood instead of an answer")
         if isinstance(error, aiohttp.ClientConnectorError):
             return Unreachable(f"{self._where}: {error.os_error.strerror or 'no connection'}")
         if isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -140,4 +149,5 @@ class Web:
             return NoAnswer(f"{where}: no complete answer within {deadline_s:g} s")
         if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | OSError):
             return NoAnswer(f"{where}: the rig hung up before its answer was complete")
+        self._login = self._fresh_login()  # the old one keeps a challenge that means nothing and never gets past it
         return Garbled(f"{where}: not HTTP ({type(error).__name__})")

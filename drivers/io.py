@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import aiohttp
 
+from drivers._connector import BoundedConnector
+
 CONNECTIONS_PER_HOST = 2
 """Each CGI run is a process on a slow ARM board; a lane asks one thing at a time, the second covers a new login."""
 KEEP_ALIVE_S = 75.0
@@ -18,7 +20,7 @@ KEEP_ALIVE_S = 75.0
 
 def network_connector() -> aiohttp.BaseConnector:
     """The connector of the real network. Rigs come by address, so nothing is cached about names."""
-    return aiohttp.TCPConnector(
+    return BoundedConnector(
         limit=0,  # bounded concurrency is the host's business
         limit_per_host=CONNECTIONS_PER_HOST,
         keepalive_timeout=KEEP_ALIVE_S,
