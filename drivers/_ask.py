@@ -7,7 +7,7 @@ import orjson
 from drivers._address import Endpoint
 from drivers._tcp import exchange
 from shedload.cgminer.codec import Parameter, ReplyReader, encode_request
-from shedload.cgminer.repair import HtmlPage, Repaired
+from shedload.cgminer.repair import REPAIR_LIMIT, HtmlPage, Repaired
 from shedload.errors import Garbled, Refused
 
 
@@ -22,6 +22,8 @@ def decode_value(raw: bytes) -> tuple[Any, tuple[str, ...]]:
     try:
         return orjson.loads(raw[:-1]), _NO_REPAIRS  # nearly every reply is clean JSON and one NUL
     except orjson.JSONDecodeError:
+        if len(raw) > REPAIR_LIMIT:
+            return _long(raw), _NO_REPAIRS
         reader = ReplyReader()
         reader.receive_data(raw)
         reader.receive_eof()
@@ -41,6 +43,14 @@ async def ask(
         return decode(await exchange(endpoint, request, deadline_s=deadline_s))
     except HtmlPage as error:
         raise Garbled(f"{command}: {error.detail}", error.raw) from None
+
+
+def _long(raw: bytes) -> Any:
+    """A reply that is too long to mend, and to look through for its end: it is clean or it is nothing."""
+    try:
+        return orjson.loads(raw.strip(b"\0 \t\r\n"))
+    except orjson.JSONDecodeError:
+        raise Garbled(f"broken JSON of {len(raw)} bytes, too long to repair", raw) from None
 
 
 _NO_REPAIRS: tuple[str, ...] = ()

@@ -14,8 +14,11 @@ from drivers._address import Endpoint
 from shedload.cgminer.scan import value_end
 from shedload.errors import Garbled, NoAnswer, RigError, Unauthorized, Unreachable
 
-REPLY_CAP = 1 << 20
-"""Bytes. Real replies end below 64 KiB; a peer that says more than 1 MiB means nothing by it."""
+REPLY_CAP = 256 * 1024
+"""Bytes. Real replies end below 64 KiB; parsing what a peer invents beyond that would cost the other rigs time."""
+MOST_UNENDED = 32 * 1024
+"""Bytes of a reply without an end in which silence makes us look for one: a peer that drips could otherwise have us
+look through its whole reply three times a second. The largest recorded reply of the socket has 21 KiB."""
 SILENCE_S = 0.3
 """Some builds send no NUL and keep the socket open: a whole JSON value followed by this long a silence is the reply."""
 
@@ -148,6 +151,8 @@ class _Wire(asyncio.Protocol):
 
     def _silent(self) -> None:
         """Nothing came for a while: done if a whole JSON value is there, or a text reply's closing bar."""
+        if self._size > MOST_UNENDED:
+            return  # it comes with a NUL, or the peer closes, or it is no reply
         text = b"".join(self._chunks).strip(_BLANK)
         if text.endswith(b"|") or value_end(text) is not None:
             self._finish()

@@ -5,6 +5,7 @@ A server feeds what its one `recv` gave to `parse_request` and sends `encode_rep
 in `text.py`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -105,21 +106,15 @@ class ReplyReader:
 
     def _look_for_end(self) -> None:
         buffer = self._buffer
-        while (nul := buffer.find(0, self._nul_from)) >= 0:
-            self._nul_from = nul + 1
-            if self._closes(nul):
-                self._finish_at_nul(nul)
-                return
+        ending = _END_OF_JSON if self._is_json() else _END_OF_TEXT
+        if found := ending.search(buffer, max(0, self._nul_from - _TAIL)):
+            self._finish_at_nul(found.end() - 1)
+            return
         self._nul_from = len(buffer)
         if buffer[-1] in _CLOSING_OR_BLANK and self._is_json():
             end = self._value_end.scan(buffer)
             if end is not None:
                 self._finish(end)
-
-    def _closes(self, nul: int) -> bool:
-        """A NUL ends the reply only behind a closing byte: some firmware has NULs inside values."""
-        tail = self._buffer[max(0, nul - _TAIL) : nul].rstrip(_BLANK)
-        return bool(tail) and tail[-1] in (_CLOSING_JSON if self._is_json() else _CLOSING_TEXT)
 
     def _finish_at_nul(self, nul: int) -> None:
         """Nearly every reply ends here. One strict parse proves it clean, and is the parse that `decode` needs."""
@@ -187,9 +182,10 @@ def encode_reply(value: Mapping[str, Any], *, form: Form = "json") -> bytes:
 _BLANK = b"\0 \t\r\n"
 _HEAD = 16
 _JSON_STARTS = (b"{", b"[", b",")
-_CLOSING_JSON = b"}]"
-_CLOSING_TEXT = b"|"
 _TAIL = 8
+_END_OF_JSON = re.compile(rb"[}\]][\0 \t\r\n]{0,7}?\0")
+_END_OF_TEXT = re.compile(rb"\|[\0 \t\r\n]{0,7}?\0")
+"""A NUL ends the reply only behind a closing byte: some firmware has NULs inside values."""
 _CLOSING_OR_BLANK = frozenset(b"}] \t\r\n")
 
 

@@ -235,3 +235,10 @@ def test_any_bytes_give_a_value_or_garbled(raw):
 @given(st.sampled_from([orjson.dumps(value) for value in S19.values()]).flatmap(damaged))
 def test_damaged_recordings_give_a_value_or_garbled(raw):
     decodes_or_garbled(raw)
+
+
+@pytest.mark.parametrize("unit", [b"{}", b'""', b"}{", b'"a":,', b":,", b'""a', b"[", b"\\"], ids=repr)
+def test_signs_without_end_are_not_mended(unit):
+    # each sign costs the event loop; what is refused at once cannot be used to hold up the other rigs
+    with pytest.raises(Garbled, match="too intricate"):
+        decode_json(b'{"STATS":[1,,' + unit * (60_000 // len(unit)) + b"]}")

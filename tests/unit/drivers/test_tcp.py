@@ -251,3 +251,20 @@ def test_many_exchanges_at_once(loop):
 
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         assert runner.run(body()) == [REPLY] * 50
+
+
+def test_dripping_after_a_long_reply_is_not_looked_through_again_and_again(loop, monkeypatch):
+    looked = []
+    monkeypatch.setattr(_tcp, "SILENCE_S", 0.02)
+    monkeypatch.setattr(_tcp, "value_end", lambda text: looked.append(len(text)))
+
+    async def serve(reader, writer):
+        await reader.read(4095)
+        writer.write(b"[" * (_tcp.MOST_UNENDED + 1))
+        for _ in range(6):
+            writer.write(b"]")
+            await asyncio.sleep(0.05)
+
+    with pytest.raises(NoAnswer):
+        answering(loop, serve, deadline_s=0.25)
+    assert looked == []
