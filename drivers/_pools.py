@@ -63,8 +63,8 @@ def _reading(place: int, row: Mapping[str, Any]) -> PoolReading:
     index = get("POOL")
     return PoolReading(
         index if type(index) is int else place,
-        str(get("URL")),
-        str(get("User") or ""),
+        str(get("URL"))[:LONGEST_FIELD],
+        str(get("User") or "")[:LONGEST_FIELD],
         _STATUS.get(word(get("Status")) or "", PoolStatus.UNKNOWN),
         active if type(active) is bool else None,
         whole(get("Priority")),

@@ -47,8 +47,11 @@ class RigError(ShedloadError):
     kind = "error"
 
     def __init__(self, detail: str) -> None:
-        self.detail = detail[:300]
-        super().__init__(self.detail)
+        cut = detail[:300]
+        if not cut.isprintable():  # it may quote the peer: nothing of that may steer a terminal or end a line
+            cut = "".join(sign if sign.isprintable() else "?" for sign in cut)
+        self.detail = cut
+        super().__init__(cut)
 
 
 class Unreachable(RigError):
