@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-WIRE_CAP = 768 * 1024
+WIRE_CAP = 512 * 1024
 """Bytes of one answer as it comes: the largest body taken, in small chunks, and its headers."""
 
 

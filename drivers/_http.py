@@ -140,7 +140,7 @@ class Web:
         """The error tree's word for what went wrong; text of foreign exceptions stays out (it may quote headers)."""
         where = f"{self._where}{path}"
         if isinstance(error, Flood):
-            return Garbled(f"{where}: a flood instead of an answer")
+            return NoAnswer(f"{where}: a flood instead of an answer")
         if isinstance(error, aiohttp.ClientConnectorError):
             return Unreachable(f"{self._where}: {error.os_error.strerror or 'no connection'}")
         if isinstance(error, aiohttp.ConnectionTimeoutError):
