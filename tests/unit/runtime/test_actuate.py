@@ -9,7 +9,7 @@ from controller.farm import Farm, Member
 from controller.host import Conclusion, Outcome
 from controller.plan import Control, Decision, Plan, Reason, Step
 from controller.track import CommandState, TrackSettings
-from shedload.device import Activity, Observation, Receipt, RigName, Telemetry
+from shedload.device import Activity, Observation, ReadFailure, Receipt, RigName, Telemetry
 from shedload.units import Watts
 from tests.support.memory_store import MemoryStore
 from tests.support.site import NOON, HandClock, SilentHost, hashing
@@ -103,6 +103,22 @@ async def test_a_whole_life_of_a_command():
     assert not office.actuator._verbs
     counts = {state.value: count for (_, state), count in office.actuator.states.items()}
     assert counts == {"planned": 1, "sent": 1, "confirmed": 1}
+
+
+@virtual
+async def test_a_reading_that_failed_confirms_nothing():
+    office = Office(rigs=1)
+    office.see(ASLEEP)
+    await office.carry_out(["normal"])
+    await office.carry_out(["sleep"])  # countermanded: the rig shows what is wanted, from before
+    office.conclude(1)
+    office.clock.now += 1
+    office.actuator.observed(
+        [Observation(office.names[0], office.clock.now, office.clock.now, failure=ReadFailure("no_answer", ""))]
+    )
+    assert office.actuator.tracks["r0"].in_flight == "sleep"
+    office.see(ASLEEP)
+    assert office.actuator.tracks["r0"].in_flight is None
 
 
 @virtual

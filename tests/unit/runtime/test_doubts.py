@@ -63,6 +63,7 @@ async def test_rigs_out_of_reach_explain_as_much_as_they_may_draw():
     views = list(bench.site.controller.views.values())
     assert [view.state for view in views].count(RigState.UNKNOWN) == 9
     doubt = MeterDoubt()
+    assert not doubt.disagrees
     for second in range(0, 1000, 10):
         doubt.look(Watts(4_000.0), views, Watts(500.0), float(second), busy=False)
     assert not doubt.disagrees
