@@ -48,9 +48,9 @@ def measure_exchange(rounds: int, seconds: float) -> Row:
         Runs(tuple(values), tuple(references), max(loads)),
         reference="bare uvloop Protocol: connect, write, read to EOF, close; nothing decoded, no deadline, no cap",
         least=0.35,
-        ran=f"per second of the client's CPU time; client on core {target}, server on core {beside} (busy {loads[0]:.0%} "
-        f"for us, {loads[1]:.0%} for the bare one); {CONCURRENCY} exchanges at once, reply of "
-        f"{REPLY.stat().st_size + 1} bytes",
+        ran=f"per second of the client's CPU time; client on core {target}, server on core {beside} "
+        f"(busy {loads[0]:.0%} for us, {loads[1]:.0%} for the bare one); {CONCURRENCY} exchanges at once, "
+        f"reply of {REPLY.stat().st_size + 1} bytes",
     )
 
 

@@ -17,7 +17,7 @@ from drivers import antminer
 from drivers.io import Io
 from shedload.device import Credential, RigName, RigSpec, Telemetry
 from tests.bench.fields import missing_fields
-from tests.bench.machine import BenchError, Child, cores
+from tests.bench.machine import BenchError, Child, cores, own_net
 from tests.bench.rigs import PASSWORD, USER, addresses
 from tests.bench.table import Row, Runs, alternate, row_of, void_row
 
@@ -39,7 +39,7 @@ def measure_full(rounds: int, seconds: float, per_model: int = 16) -> list[Row]:
     """Run both rows; void where the ports that pyasic insists on cannot be had."""
     target, beside = cores()
     with contextlib.ExitStack() as stack:
-        options = {"per_model": per_model}
+        options = {"per_model": per_model, "net": own_net()}
         try:
             load = stack.enter_context(Child("tests.bench.rigs:canned", options, core=beside))
         except BenchError as error:
@@ -80,10 +80,10 @@ def _row(
 
 
 @contextlib.asynccontextmanager
-async def steady(per_model: int) -> AsyncIterator[Answer]:
+async def steady(per_model: int, net: str) -> AsyncIterator[Answer]:
     """Contestant: the driver as the daemon uses it, one long life per rig."""
     async with Io() as io:
-        known = specs(per_model)
+        known = specs(per_model, net)
         clocks = [_Clock(io, place * 0.37 % INTERVAL_S) for place in range(len(known))]
         rigs = [antminer.open(spec, clock.io) for spec, clock in zip(known, clocks, strict=True)]
         for rig in rigs:
@@ -97,9 +97,9 @@ async def steady(per_model: int) -> AsyncIterator[Answer]:
 
 
 @contextlib.asynccontextmanager
-async def cold(per_model: int) -> AsyncIterator[Answer]:
+async def cold(per_model: int, net: str) -> AsyncIterator[Answer]:
     """Contestant: as if the rig had never been seen."""
-    known = specs(per_model)
+    known = specs(per_model, net)
 
     async def once(place: int) -> None:
         async with Io() as io:
@@ -109,10 +109,10 @@ async def cold(per_model: int) -> AsyncIterator[Answer]:
 
 
 @contextlib.asynccontextmanager
-async def pyasic(per_model: int) -> AsyncIterator[Answer]:
+async def pyasic(per_model: int, net: str) -> AsyncIterator[Answer]:
     """Reference: pyasic with the class of the model given, so that it need not look for it."""
     package = importlib.import_module("pyasic.miners.antminer")
-    miners = [getattr(package, PYASIC_CLASS[model])(address) for model, address in addresses(per_model)]
+    miners = [getattr(package, PYASIC_CLASS[model])(address) for model, address in addresses(per_model, net)]
 
     async def once(place: int) -> None:
         data = await miners[place].get_data()
@@ -128,7 +128,7 @@ async def pyasic(per_model: int) -> AsyncIterator[Answer]:
         missing: set[str] = set()
         async with Io() as io:
             for place in range(0, len(miners), per_model):
-                telemetry = await antminer.open(specs(per_model)[place], io).read()
+                telemetry = await antminer.open(specs(per_model, net)[place], io).read()
                 theirs, lacking = missing_fields(await miners[place].get_data(), telemetry)
                 filled |= theirs
                 missing |= lacking
@@ -137,11 +137,11 @@ async def pyasic(per_model: int) -> AsyncIterator[Answer]:
     yield answer
 
 
-def specs(per_model: int) -> list[RigSpec]:
+def specs(per_model: int, net: str) -> list[RigSpec]:
     """The rigs as the inventory would name them."""
     return [
         RigSpec(RigName(f"rig-{place}"), "antminer", address, credential=Credential(USER, PASSWORD))
-        for place, (_, address) in enumerate(addresses(per_model))
+        for place, (_, address) in enumerate(addresses(per_model, net))
     ]
 
 

@@ -31,6 +31,11 @@ def cores() -> tuple[int, int]:
     return usable[0], usable[1] if len(usable) > 1 else usable[0]
 
 
+def own_net() -> str:
+    """A part of loopback that another run beside this one hardly uses: "127.N"."""
+    return f"127.{128 + os.getpid() % 120}"
+
+
 def describe_machine() -> dict[str, Any]:
     """What the figures were measured on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -25,7 +25,7 @@ MODELS = ("S19", "S19 Pro", "S19j Pro", "S19 XP")
 Answer = Callable[..., Awaitable[dict[str, Any]]]
 
 
-def addresses(per_model: int, net: str = "127.90") -> list[tuple[str, str]]:
+def addresses(per_model: int, net: str) -> list[tuple[str, str]]:
     """Model and address of every rig."""
     return [
         (model, f"{net}.{10 + place}.{number}")
@@ -34,26 +34,26 @@ def addresses(per_model: int, net: str = "127.90") -> list[tuple[str, str]]:
     ]
 
 
-def farm_of(per_model: int, *, ports: bool = True) -> FarmConfig:
+def farm_of(per_model: int, net: str, *, ports: bool = True) -> FarmConfig:
     """Their farm file; without `ports` on whichever are free."""
     text = "[farm]\nstart = 2026-01-15T12:00:00Z\n" + ("" if ports else "web_port = 0\nrpc_port = 0\n")
     for place, host in enumerate(("one", "two", "three")):
         text += f'[[pools]]\nurl = "stratum+tcp://{host}.pool.example:333{place}"\n'
     for place, model in enumerate(MODELS):
         text += (
-            f'[[groups]]\nmodel = "{model}"\ncount = {per_model}\nfirst_address = "127.90.{10 + place}.1"\n'
+            f'[[groups]]\nmodel = "{model}"\ncount = {per_model}\nfirst_address = "{net}.{10 + place}.1"\n'
             f'name = "rig{place}"\n'
         )
     return parse_farm(text)
 
 
 @contextlib.asynccontextmanager
-async def canned(per_model: int) -> AsyncIterator[Answer]:
+async def canned(per_model: int, net: str) -> AsyncIterator[Answer]:
     """Task of a child: serve until the input ends."""
     loop = asyncio.get_running_loop()
-    farm = Farm(farm_of(per_model), read=lambda: STANDING_AT)
+    farm = Farm(farm_of(per_model, net), read=lambda: STANDING_AT)
     rigs = [CannedRig(endpoint.antminer, farm.clock.now()) for endpoint in farm.rigs.values()]
-    await check_against_farm(per_model, rigs)
+    await check_against_farm(per_model, net, rigs)
     servers = []
     for rig, endpoint in zip(rigs, farm.rigs.values(), strict=True):
         for protocol, port in ((SocketServer, endpoint.socket_port), (WebServer, endpoint.web_port)):
@@ -119,9 +119,9 @@ def digest(challenge: str, method: str, path: str) -> str:
     )
 
 
-async def check_against_farm(per_model: int, rigs: list[CannedRig]) -> None:
+async def check_against_farm(per_model: int, net: str, rigs: list[CannedRig]) -> None:
     """Raises RuntimeError where a canned reply is not what the farm itself sends."""
-    farm = Farm(farm_of(per_model, ports=False), read=lambda: STANDING_AT)
+    farm = Farm(farm_of(per_model, net, ports=False), read=lambda: STANDING_AT)
     await farm.start()
     try:
         for rig, endpoint in zip(rigs, farm.rigs.values(), strict=True):

@@ -22,7 +22,7 @@ import orjson
 from simulator.farm import Farm
 from simulator.farm_config import parse_farm
 from simulator.pool import Pool
-from tests.bench.machine import ROOT, BenchError, Child, Watch, cores, cpu_seconds, on_core, resident_mb
+from tests.bench.machine import ROOT, BenchError, Child, Watch, cores, cpu_seconds, on_core, own_net, resident_mb
 from tests.bench.table import LOAD_LIMIT, Row
 from tests.support.mosquitto import mosquitto
 
@@ -80,7 +80,9 @@ def measure_site(*, rigs: int = 1000, warm_up: float = 35.0, window: float = 12.
     target, beside = cores()
     with tempfile.TemporaryDirectory(prefix="shedload-bench-") as name, contextlib.ExitStack() as stack:
         folder = Path(name)
-        load = stack.enter_context(Child("tests.bench.site:farm", {"rigs": rigs, "folder": name}, core=beside))
+        load = stack.enter_context(
+            Child("tests.bench.site:farm", {"rigs": rigs, "net": own_net(), "folder": name}, core=beside)
+        )
         broker = stack.enter_context(_broker(folder, beside))
         port = _free_port()
         settings = folder / "shedload.toml"
@@ -141,9 +143,9 @@ def _rows(
 
 
 @contextlib.asynccontextmanager
-async def farm(rigs: int, folder: str) -> AsyncIterator[Answer]:
+async def farm(rigs: int, net: str, folder: str) -> AsyncIterator[Answer]:
     """Load: rigs, serial rigs, pool and meter; writes the inventory."""
-    site = Farm(parse_farm(farm_text(rigs)))
+    site = Farm(parse_farm(farm_text(rigs, net)))
     await site.start()
     site.write_inventory(Path(folder) / "slots.csv")
     pool = next(part for part in site.parts if isinstance(part, Pool))
@@ -159,20 +161,20 @@ async def farm(rigs: int, folder: str) -> AsyncIterator[Answer]:
         await site.stop()
 
 
-def farm_text(rigs: int) -> str:
+def farm_text(rigs: int, net: str) -> str:
     """Five models in two halls, a pool, two serial rigs and a meter."""
     text = (
         f"[farm]\nrpc_port = {RPC_PORT}\nweb_port = {WEB_PORT}\n"
-        '[meter]\naddress = "127.92.255.1"\nbase_load_w = 20000\n'
+        f'[meter]\naddress = "{net}.255.1"\nbase_load_w = 20000\n'
         '[[pools]]\nurl = "stratum+tcp://pool.example.org:3333"\n'
         '[[pools]]\nurl = "stratum+tcp://backup.example.org:3333"\n'
-        '[pool]\naddress = "127.92.255.1"\n'
+        f'[pool]\naddress = "{net}.255.1"\n'
         '[[serial]]\nname = "stick-1"\nmodel = "icarus"\n[[serial]]\nname = "stick-2"\nmodel = "lancelot"\n'
     )
     for place, model in enumerate(MODELS):
         count = rigs // len(MODELS) + (place < rigs % len(MODELS))
         text += (
-            f'[[groups]]\nmodel = "{model}"\ncount = {count}\nfirst_address = "127.92.{place + 1}.1"\n'
+            f'[[groups]]\nmodel = "{model}"\ncount = {count}\nfirst_address = "{net}.{place + 1}.1"\n'
             f'name = "rig{place}"\ngroup = "hall-{"ab"[place % 2]}"\n'
         )
     return text

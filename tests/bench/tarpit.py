@@ -21,7 +21,7 @@ from shedload.device import Credential, Observation, RigName, RigSpec
 from simulator.farm import Farm
 from simulator.farm_config import FarmConfig, parse_farm
 from simulator.faults import Fault
-from tests.bench.machine import Child, Watch, cores
+from tests.bench.machine import Child, Watch, cores, own_net
 from tests.bench.table import Row, Runs, row_of, void_row
 
 PARTS = 5
@@ -50,9 +50,10 @@ def measure_tarpits(
     tar-pits and the next window without, the healed are asked at once and are well again.
     """
     target, beside = cores()
+    net = own_net()
     with (
-        Child("tests.bench.tarpit:farm", {"rigs": rigs}, core=beside) as load,
-        Child("tests.bench.tarpit:host", {"rigs": rigs, "interval": interval}, core=target) as host,
+        Child("tests.bench.tarpit:farm", {"rigs": rigs, "net": net}, core=beside) as load,
+        Child("tests.bench.tarpit:host", {"rigs": rigs, "net": net, "interval": interval}, core=target) as host,
     ):
         host.ask(wait=warm_up)
         without, within, loads, notes = [], [], [], []
@@ -97,10 +98,10 @@ def _doubt(notes: Sequence[dict[str, Any]], storm: float) -> str:
 
 
 @contextlib.asynccontextmanager
-async def farm(rigs: int) -> AsyncIterator[Answer]:
+async def farm(rigs: int, net: str) -> AsyncIterator[Answer]:
     """Load: the simulated rigs; `part` says which fifth are tar-pits, None that nobody is."""
     loop = asyncio.get_running_loop()
-    site = Farm(farm_config(rigs))
+    site = Farm(farm_config(rigs, net))
     await site.start()
     names = list(site.rigs)
 
@@ -119,16 +120,16 @@ async def farm(rigs: int) -> AsyncIterator[Answer]:
         await site.stop()
 
 
-def farm_config(rigs: int) -> FarmConfig:
+def farm_config(rigs: int, net: str) -> FarmConfig:
     """S19 Pro side by side on loopback."""
     return parse_farm(
         f'[farm]\nrpc_port = {RPC_PORT}\nweb_port = {WEB_PORT}\n[[pools]]\nurl = "stratum+tcp://pool.example:3333"\n'
-        f'[[groups]]\nmodel = "S19 Pro"\ncount = {rigs}\nfirst_address = "127.91.0.1"\nname = "rig"\n'
+        f'[[groups]]\nmodel = "S19 Pro"\ncount = {rigs}\nfirst_address = "{net}.0.1"\nname = "rig"\n'
     )
 
 
 @contextlib.asynccontextmanager
-async def host(rigs: int, interval: float) -> AsyncIterator[Answer]:
+async def host(rigs: int, net: str, interval: float) -> AsyncIterator[Answer]:
     """Target: the daemon's own host with its usual settings."""
     polling = PollingSettings()
     settings = PollSettings(
@@ -138,7 +139,7 @@ async def host(rigs: int, interval: float) -> AsyncIterator[Answer]:
         concurrency=polling.concurrency,
     )
     async with Io() as io:
-        specs = [_spec(place) for place in range(rigs)]
+        specs = [_spec(place, net) for place in range(rigs)]
         sink = Lateness({spec.name: place for place, spec in enumerate(specs)})
         local = LocalHost([antminer.open(spec, io) for spec in specs], settings, time.monotonic)
         polls = asyncio.create_task(local.run(sink))
@@ -213,8 +214,8 @@ class Lateness:
         }
 
 
-def _spec(place: int) -> RigSpec:
+def _spec(place: int, net: str) -> RigSpec:
     first, last = divmod(place + 1, 256)
     options = {"rpc_port": str(RPC_PORT), "web_port": str(WEB_PORT)}
-    address = f"127.91.{first}.{last}"
+    address = f"{net}.{first}.{last}"
     return RigSpec(RigName(f"rig-{place}"), "antminer", address, credential=Credential("root", "root"), options=options)
