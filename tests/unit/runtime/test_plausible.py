@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,7 @@ from controller.plausible import (
     shares_missing,
     still_hashing,
 )
-from shedload.device import Activity, PoolReading, Telemetry
+from shedload.device import Activity, PoolReading, PowerSource, Telemetry
 from shedload.units import HashesPerSecond, Watts
 
 RATE = HashesPerSecond(104e12)
@@ -122,6 +123,17 @@ def test_only_pools_that_tell_difficulty_make_a_mark():
 def test_one_reading_against_the_nameplate(rate, power, found):
     told = Telemetry(activity=Activity.HASHING, hashrate=rate, power=power)
     assert implausible(told, RATE, Watts(3068.0)) == found
+
+
+def test_few_watts_are_odd_only_where_an_instrument_tells_them_of_a_rig_at_work():
+    little = Telemetry(activity=Activity.HASHING, hashrate=RATE, power=Watts(20.0))
+    assert implausible(little, RATE, Watts(3068.0)) == {Suspicion.POWER_IMPLAUSIBLE}
+    for changes in (
+        {"activity": Activity.ASLEEP},  # a firmware that shows its last rate in its sleep
+        {"power_source": PowerSource.ESTIMATED},
+        {"hashrate": HashesPerSecond(RATE / 20)},  # one chip left
+    ):
+        assert implausible(replace(little, **changes), RATE, Watts(3068.0)) == set(), changes
 
 
 def test_an_idle_or_sleeping_rig_may_draw_little():
