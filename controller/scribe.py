@@ -133,7 +133,12 @@ class Scribe:
             self._bound()
 
     async def probe(self) -> None:
-        """Try whether the disk takes anything. To be called every few seconds: without it a failure would never end."""
+        """Try whether the disk takes something again. To be called every few seconds, or a failure would never end.
+
+        While all is well it writes nothing: the books are written as often anyway, and cards of small hosts wear out.
+        """
+        if not self.failing and not self._complained:
+            return
         try:
             async with asyncio.timeout(PATIENCE):
                 well = await self._journal.heartbeat()

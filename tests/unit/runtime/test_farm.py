@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from controller.farm import Farm, Member
 from controller.plan import Control, Reason, RigState
@@ -263,3 +264,20 @@ def test_the_first_pass_is_over_when_everybody_was_tried():
     assert not farm.complete()
     farm.observed([Observation(RigName("b"), 1.0, 1.0, failure=ReadFailure("unreachable", ""))])
     assert farm.complete()
+
+
+def test_log_hears_of_each_kind_of_failure_once_in_an_hour_and_of_the_recovery(yard):
+    with capture_logs() as events:
+        for kind in ["garbled", "no_answer"] * 50:
+            yard.fail(kind)
+        yard.read(AWAKE)
+        yard.fail("garbled")
+        yard.fail("garbled", after=3600.0)
+    told = [(event["event"], event.get("kind")) for event in events]
+    assert told == [
+        ("rig_unreadable", "garbled"),
+        ("rig_unreadable", "no_answer"),
+        ("rig_readable", None),
+        ("rig_unreadable", "garbled"),
+    ]
+    assert {event["rig"] for event in events} == {RIG}

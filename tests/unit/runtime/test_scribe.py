@@ -10,6 +10,7 @@ from controller.clock import ScaledClock
 from controller.scribe import PATIENCE, Intent, Scribe
 from controller.track import CommandState, Verdict
 from shedload.device import RigName
+from shedload.errors import StoreError
 from tests.support.memory_store import MemoryStore
 from tests.support.virtual import START_WALL, virtual, virtual_loop
 
@@ -80,6 +81,35 @@ async def test_a_full_disk_is_told_once_and_healed_by_a_probe():
     await asyncio.sleep(0.1)
     task.cancel()
     assert states(store) == ["confirmed"]  # what waited was written without anything new
+
+
+@virtual
+async def test_a_disk_that_is_well_is_not_worn_by_probes():
+    store = Disk()
+    scribe = Scribe(store)
+    for _ in range(10):
+        await scribe.probe()
+    await scribe.intend([INTENT], {})
+    beats = []
+    store.heartbeat = lambda: beats.append(1)
+    await scribe.probe()
+    assert beats == []
+
+
+@virtual
+async def test_a_failure_that_another_write_met_is_told_too():
+    store = Disk()
+    scribe = Scribe(store)
+    store.fail("disk full")
+    with pytest.raises(StoreError):
+        await store.remember({"ledger": 1})
+    assert scribe.failing
+    with structlog.testing.capture_logs() as logs:
+        await scribe.probe()
+        store.heal()
+        await scribe.probe()
+    assert [entry["event"] for entry in logs] == ["journal_failing", "journal_healed"]
+    assert not scribe.failing
 
 
 @virtual
