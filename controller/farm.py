@@ -6,8 +6,11 @@ The farm concludes, it never commands. A reading lives for `stale_after`; after 
 are gone, whatever they were.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import structlog
 
 from controller.clock import Clock
 from controller.normal import Normal, Normals
@@ -39,6 +42,10 @@ from shedload.units import HashesPerSecond, Watts
 SETTLED_AFTER = 1200.0
 """Plant seconds awake before readings tell what is normal: boot, ramp and tuning are over."""
 NORMAL_MODE = "normal"
+TELL_AGAIN = 3600.0
+"""Seconds after which the log hears again of a kind of failure that a rig had before; kinds are a closed set."""
+
+log = structlog.get_logger(__name__)
 
 _STATE_OF = {
     Activity.HASHING: RigState.HASHING,
@@ -78,6 +85,7 @@ class RigRecord:
         "still",
         "suspicions",
         "telemetry",
+        "told",
         "woken",
     )
 
@@ -90,6 +98,7 @@ class RigRecord:
         self.failure: ReadFailure | None = None  # of the last attempt, None when that succeeded
         self.failures = 0  # in a row
         self.failed_at: float | None = None
+        self.told: dict[str, float] = {}  # kinds of failure that the log heard of, and when
         self.awake: bool | None = None  # as last seen
         self.woken: float | None = None  # Clock.mono() until which a wake was on its way to it
         self.mode = NORMAL_MODE  # the mode it runs in when it is awake
@@ -130,7 +139,10 @@ class Farm:
                 record.failures += 1
                 record.failure = observation.failure
                 record.failed_at = observation.taken
+                _tell(record, observation)
             else:
+                if record.failures and not self._fresh(record):
+                    log.info("rig_readable", rig=observation.rig, failures=record.failures)
                 self._take(record, observation.telemetry, observation, plant)
 
     def restore_mode(self, rig: RigName, mode: str) -> None:
@@ -323,6 +335,15 @@ class Farm:
 
     def _fresh(self, record: RigRecord) -> bool:
         return record.seen is not None and self._clock.mono() - record.seen <= self._stale_after
+
+
+def _tell(record: RigRecord, observation: Observation) -> None:
+    """The log hears of each kind of failure of a rig once in a while, however often it comes back."""
+    failure, told = observation.failure, record.told
+    if failure is None or observation.taken - told.get(failure.kind, -math.inf) < TELL_AGAIN:
+        return
+    told[failure.kind] = observation.taken
+    log.warning("rig_unreadable", rig=observation.rig, kind=failure.kind, detail=failure.detail)
 
 
 def _waking(record: RigRecord) -> bool:
