@@ -6,8 +6,10 @@ bounded, every request has a deadline, and an error says what would do.
 
 import asyncio
 import hmac
+import ipaddress
 import itertools
 import math
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -33,6 +35,8 @@ MAX_UNWRITTEN = 100
 """Orders that are kept in memory while the disk takes nothing."""
 MAX_CONNECTIONS = 256
 """A Prometheus, some screens and scripts; what comes beyond is hung up on, so that no peer uses up the descriptors."""
+ADDRESS = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]{2,45})\]|(?P<name>[A-Za-z0-9.-]{1,253}))(?::\d{0,5})?")
+"""What stands in a Host header: an IPv6 address in brackets, or a name or IPv4 address, and perhaps a port."""
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 log = structlog.get_logger(__name__)
@@ -120,7 +124,9 @@ class Api:
 
     def _admit(self, request: web.Request) -> None:
         reading = request.method in {"GET", "HEAD"}
-        if request.path == "/-/healthy" or (reading and self._open_reads):
+        if request.path == "/-/healthy" or (
+            reading and self._open_reads and _by_address(request.headers.get("Host", ""))
+        ):
             return
         shown = request.headers.get("Authorization", "").removeprefix("Bearer ").encode(errors="surrogateescape")
         if not hmac.compare_digest(shown, self._token.encode()):
@@ -137,9 +143,12 @@ class Api:
         return web.Response(body=page, headers={"Content-Type": TEXT})
 
     async def _get_targets(self, request: web.Request) -> web.Response:
+        host = request.headers.get("Host", "")  # aiohttp's own word for a missing one asks the name service, and waits
+        if not host.isprintable() or not host:
+            raise web.HTTPBadRequest(text="the request names no host, and that is where the targets are")
         targets = [
             {
-                "targets": [request.host],
+                "targets": [host],
                 "labels": {
                     "__metrics_path__": "/metrics/rigs",
                     "__param_group": group,
@@ -265,6 +274,21 @@ class Api:
         if not 0 <= limit <= cap:
             raise web.HTTPBadRequest(text=f"the limit must lie between 0 and the site's cap of {cap / 1e3:g} kW")
         return limit
+
+
+def _by_address(host: str) -> bool:
+    """Whether a Host header names this machine by address, or as localhost.
+
+    A page in a browser here may call by a name of its own that it has made to point at loopback; it gets no free reads.
+    """
+    found = ADDRESS.fullmatch(host)
+    if found is None:
+        return not host
+    name = found["v6"] or found["name"]
+    try:
+        return name.lower() == "localhost" or bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 class _Full(asyncio.Protocol):

@@ -415,3 +415,30 @@ async def test_no_secret_and_no_traceback_in_any_answer(monkeypatch):
         monkeypatch.setattr(module, "site_status", broken)
         pages.append(str(await it.call("GET", "/api/v1/status")))
         assert not any(TOKEN in page or "Traceback" in page or "internal detail" in page for page in pages)
+
+
+LOCAL = ["", "localhost", "localhost:9477", "LOCALHOST", "127.0.0.1", "127.0.0.1:9477", "[::1]:9477", "10.0.0.5:80"]
+FOREIGN = ["evil.example", "evil.example:9477", "localhost.evil.example", "127.0.0.1.evil.example", '"><script>', "[x]"]
+
+
+@virtual
+async def test_a_page_that_makes_its_own_name_point_here_gets_no_free_reads():
+    async with door() as it:
+        for host in LOCAL:
+            assert (await it.call("GET", "/api/v1/status", token=None, headers={"Host": host}))[0] == 200, host
+        for host in FOREIGN:
+            for path in GETS:
+                assert (await it.call("GET", path, token=None, headers={"Host": host}))[0] == 401, (host, path)
+            assert (await it.call("GET", "/api/v1/status", headers={"Host": host}))[0] == 200, host
+            assert (await it.call("GET", "/-/healthy", token=None, headers={"Host": host}))[0] == 200
+
+
+@virtual
+async def test_without_a_host_nobody_asks_the_name_service(monkeypatch):
+    monkeypatch.setattr("socket.getfqdn", lambda *_: pytest.fail("that waits for a name server"))
+    async with door() as it:
+        for path, expected in (("/sd/prometheus", b"400"), ("/api/v1/status", b"200")):
+            reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
+            writer.write(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            assert (await reader.read()).split(b" ")[1] == expected
+            writer.close()
