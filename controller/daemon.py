@@ -44,6 +44,7 @@ from controller.poll import PollSettings
 from controller.prices import PriceSource, open_source
 from controller.prices.series import PriceSeries
 from controller.safety import SafetySettings
+from controller.secrets import read_secret
 from controller.settings import HttpMeter, MqttMeter, MqttSettings, NoMeter
 from controller.status import Site, group_status, site_status
 from controller.store import Store, StorePort
@@ -336,11 +337,11 @@ def open_rigs(installation: Installation, io: Io) -> list[Rig]:
 
 
 def own_token(state_dir: Path) -> str:
-    """The token in the state folder, made at the first start; only its owner can read it."""
+    """The token in the state folder, made at the first start. Raises ConfigError where others may have read it."""
     path = state_dir / "api.token"
-    with contextlib.suppress(FileNotFoundError):
-        if token := path.read_text().strip():  # an empty one would let everybody in
-            return token
+    empty = path.is_file() and not path.read_bytes().strip()  # would let everybody in
+    if path.exists() and not empty:
+        return read_secret(path)
     token = secrets.token_urlsafe(32)
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix="api.token.", dir=state_dir)  # of mode 0600

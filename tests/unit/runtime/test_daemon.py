@@ -6,6 +6,7 @@ import stat
 import pytest
 
 from controller.daemon import LEDGER, own_token
+from shedload.errors import ConfigError
 from simulator.rig import RigState as Truth
 from tests.scenarios.test_limits import CHEAP
 from tests.support.virtual import network, run_virtual, virtual, virtual_loop
@@ -122,3 +123,34 @@ def test_the_token_is_made_once_and_only_its_owner_reads_it(tmp_path):
 def test_an_empty_token_file_lets_nobody_in(tmp_path, content):
     (tmp_path / "api.token").write_text(content)
     assert len(own_token(tmp_path)) >= 32
+
+
+def _open_to_all(path):
+    path.write_text("a-token-that-others-have-read\n")
+    path.chmod(0o644)
+
+
+def _two_lines(path):
+    path.write_text("one\ntwo\n")
+    path.chmod(0o600)
+
+
+def _bytes(path):
+    path.write_bytes(b"\xff\xfe\0")
+    path.chmod(0o600)
+
+
+@pytest.mark.parametrize("spoil", [_open_to_all, _two_lines, _bytes, lambda path: path.mkdir()])
+def test_a_token_file_that_cannot_be_trusted_is_a_named_error(tmp_path, spoil):
+    spoil(tmp_path / "api.token")
+    with pytest.raises(ConfigError, match=r"api\.token") as caught:
+        own_token(tmp_path)
+    assert "others-have-read" not in str(caught.value)
+
+
+def test_a_token_file_that_is_a_loop_of_links_is_replaced(tmp_path):
+    path = tmp_path / "api.token"
+    path.symlink_to(path)
+    token = own_token(tmp_path)
+    assert not path.is_symlink()
+    assert own_token(tmp_path) == token
