@@ -34,6 +34,9 @@ SHOWN = 20
 """Rows of the table that grows on a terminal; the whole table stands there at the end."""
 GROUP = "found"
 FOUND, NOTHING = 0, 1
+FORMULA = "=+-@"
+"""What a spreadsheet takes for the beginning of a formula."""
+MAC = re.compile(r"[0-9A-Fa-f]{2}(?:[:-]?[0-9A-Fa-f]{2}){5}")
 RESULT_COLUMNS = ("address", "driver", "make", "model", "firmware", "serial", "mac", "note")
 
 
@@ -142,7 +145,7 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, str 
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
 
 
 def _write_inventory(
@@ -159,7 +162,7 @@ def _write_inventory(
             "address": item.address,
             "credential": credential if item.identity.serial else "",
             "serial": _cell(item.identity.serial),
-            "mac": item.identity.mac,
+            "mac": item.identity.mac if MAC.fullmatch(item.identity.mac or "") else "",
             "model": _cell(item.identity.model),
             "options": options,
         }
@@ -178,8 +181,13 @@ def _write_inventory(
         err().print(Text(f"Put [groups.{GROUP}] into your configuration and point site.inventory to the file"))
 
 
+def _inert(value: str | None) -> str:
+    """A cell that no spreadsheet takes for a formula: rigs choose their names themselves."""
+    return f"'{value}" if value and value[0] in FORMULA else value or ""
+
+
 def _cell(text: str | None) -> str:
-    return re.sub(r"[^\w .()+/-]", "", text or "")[:64]
+    return re.sub(r"[^\w .()+/-]", "", text or "").lstrip(FORMULA)[:64]
 
 
 def _write_starter(path: Path, inventory: Path, found: Sequence[Found]) -> None:
