@@ -66,11 +66,12 @@ class ScaledClock:
             raise ValueError("the scale must be positive")
         self._start = start.astimezone(UTC)
         self._scale = scale
-        self._epoch = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        self._epoch = self._loop.time()
 
     def mono(self) -> float:
         """The loop's time."""
-        return asyncio.get_running_loop().time()
+        return self._loop.time()
 
     def wall(self) -> datetime:
         """The starting instant plus the scaled time since."""

@@ -155,9 +155,7 @@ class Controller:
         self._watch_clock()
         views = self._farm.views(self._obstacles())
         self.views = {view.name: view for view in views}
-        curves = Curves()
-        self._wish(views, curves)
-        plan = self._decide(views, curves)
+        plan = await asyncio.to_thread(self._think, views, self._conditions(self._clock.plant(), self.limits))
         self.plan = plan
         self._keep_books(views)
         self.meter_doubt.look(
@@ -184,11 +182,20 @@ class Controller:
             log.warning("wall_clock_stepped", seconds=round(step, 1), effect="no raises for one planning period")
             self._unsure_until = self._clock.mono() + self.site.planner_interval
 
+    def _think(self, views: tuple[RigView, ...], conditions: Conditions) -> Plan:
+        """Make the plan, in a thread: with thousands of rigs it takes longer than the event loop may stand still.
+
+        It works on the snapshot in `views`, on memories that nobody else touches, and on small values read at once.
+        """
+        curves = Curves()
+        self._wish(views, curves)
+        return self._decide(views, curves, conditions)
+
     def _wish(self, views: tuple[RigView, ...], curves: Curves) -> None:
         """Ask the policy when the price changed or the planner's interval is over."""
         now, slot = self._clock.mono(), self.price
         due = self._wished_at is None or now - self._wished_at >= self.site.planner_interval
-        if not due and slot == self._wished_slot and self._wishes.keys() == self.views.keys():
+        if not due and slot == self._wished_slot and len(self._wishes) == len(views):
             return
         self._wishes, self._policy_memory = wish(
             views,
@@ -202,9 +209,8 @@ class Controller:
         )
         self._wished_at, self._wished_slot = now, slot
 
-    def _decide(self, views: tuple[RigView, ...], curves: Curves) -> Plan:
-        plant, limits = self._clock.plant(), self.limits
-        conditions = self._conditions(plant, limits)
+    def _decide(self, views: tuple[RigView, ...], curves: Curves, conditions: Conditions) -> Plan:
+        plant, limits = conditions.plant_now, self.limits
         # Rigs that nobody has asked yet may be asleep: counted in full they would make the first ones asked sleep too.
         met = views if self.ready else tuple(view for view in views if view.state is not RigState.UNKNOWN)
         decisions, memory = allocate(
