@@ -136,6 +136,13 @@ class Actuator:
         """Modes of the lowering commands that are on their way."""
         return {name: track.in_flight for name, track in self._tracks.items() if track.in_flight == SLEEP}
 
+    def arriving_lowering(self) -> frozenset[RigName]:
+        """Rigs whose lowering may be counted on to bring the power down soon; the others explain no excess."""
+        mono = self._clock.mono()
+        return frozenset(
+            name for name, track in self._tracks.items() if track.in_flight == SLEEP and track.arriving(mono)
+        )
+
     async def carry_out(
         self,
         plan: Plan,

@@ -258,7 +258,7 @@ class Controller:
             meter_expected=self.site.has_meter,
             meter=self._meter.power,
             limit=limits.site,
-            lowering=frozenset(self._actuator.pending_lowering()),
+            lowering=self._actuator.arriving_lowering(),
             standing=self._allocation_memory.modes,
             overheated=self._overheated,
         )
@@ -294,7 +294,7 @@ class Controller:
             return
         pending = {
             name: Watts(believed_power(view) - view.modes[0].power)
-            for name in self._actuator.pending_lowering()
+            for name in self._actuator.arriving_lowering()
             if (view := self.views.get(name)) is not None and view.modes
         }
         if guard(reading.power, limit.power, self.views.values(), pending):

@@ -15,6 +15,8 @@ from controller.plan import Reason
 
 CONTEST_REST = 4 * 3600.0
 """Plant seconds after the last undoing until we try again: a night shift's manual work is over by then."""
+ARRIVES_WITHIN = 20.0
+"""Mono seconds after the rig's answer within which a sleep shows in the power: firmware needs 2 to 10."""
 RETRY_PAUSE = 5.0
 """Mono seconds before the second attempt; each further one waits twice as long."""
 FIRM_PAUSE = 300.0
@@ -120,6 +122,13 @@ class Track:
     def awaiting(self) -> bool:
         """The driver is done and a reading is to show the effect."""
         return self._flight is not None and self._flight.answered is not None
+
+    def arriving(self, mono: float) -> bool:
+        """Whether a command on its way may be counted on: a first try that had no time to show its effect yet."""
+        flight = self._flight
+        if flight is None or self._attempts:
+            return False
+        return flight.answered is None or mono - flight.answered <= ARRIVES_WITHIN
 
     def ready(self, mode: str, observed: str | None, mono: float, plant: float, *, firm: bool) -> bool:
         """Whether a command for `mode` should go out now. Notes when something else undid what we had set.

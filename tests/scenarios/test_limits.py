@@ -46,6 +46,21 @@ async def test_an_order_is_obeyed_within_a_minute_of_plant_time(tmp_path):
 
 
 @virtual
+async def test_rigs_that_refuse_an_order_are_made_up_for_by_others(tmp_path):
+    """The site is under the order long before the refusing rigs are done refusing."""
+    refusing = "".join(f'[[faults]]\nrig = "{rig}"\nfault = "refuse"\n' for rig in ("s19-001", "s19-002", "s21-001"))
+    async with whole(tmp_path, Wanted(price='source = "fixed"\nprice_per_kwh = 0.01', scale=1, farm=refusing)) as site:
+        await site.until(lambda: site.daemon.controller.ready, 60)
+        await site.plant(10)
+        async with api(site) as session, session.post("/api/v1/orders", json={"limit_kw": 20}) as answer:
+            assert answer.status == 201
+        took = await site.until(lambda: site.farm.meter.true_power() <= 20e3, 120, "the order")
+        assert took < 60
+        await site.until(lambda: len(site.status()["attention"]["refusing"]) == 3, 900, "all three named")
+        assert site.farm.meter.true_power() <= 20.1e3
+
+
+@virtual
 async def test_waking_never_goes_over_the_cap(tmp_path):
     wanted = Wanted(price=CHEAP, scale=10, asleep=True, cap_kw=23, s19=6, s21=6)
     async with whole(tmp_path, wanted) as site:

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from controller.host import Conclusion
 from controller.plan import Reason
 from controller.track import (
+    ARRIVES_WITHIN,
     CONTEST_REST,
     FIRM_PAUSE,
     REASSERT_PAUSE,
@@ -356,3 +357,24 @@ class AnyOrder(RuleBasedStateMachine):
 
 AnyOrder.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 test_any_order = AnyOrder.TestCase
+
+
+def test_a_lowering_is_counted_on_until_it_should_have_shown(story):
+    assert not story.track.arriving(story.now)
+    story.send("sleep")
+    story.now += 60  # queued, or a slow board: it has not been answered
+    assert story.track.arriving(story.now)
+    story.conclude()
+    assert story.track.arriving(story.now + ARRIVES_WITHIN)
+    assert not story.track.arriving(story.now + ARRIVES_WITHIN + 1)
+
+
+def test_a_second_try_is_not_counted_on(story):
+    story.send("sleep")
+    story.conclude()
+    story.now += PATIENCE
+    story.overdue("normal")
+    story.now += RETRY_PAUSE
+    story.send("sleep")
+    assert story.track.in_flight == "sleep"
+    assert not story.track.arriving(story.now)
