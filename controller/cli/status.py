@@ -33,8 +33,10 @@ def judged(found: Status) -> int:
     """0 when nothing wants attention, 1 otherwise."""
     power, price = found["power"], found["price"]
     over = power["limit_w"] is not None and (power["meter_w"] or 0.0) > power["limit_w"] * 1.004
-    troubles = any(found["attention"].values()) or found["control"]["journal_failing"]
-    return ATTENTION if troubles or over or price["now"] is None else FINE
+    troubles = any(found["attention"].values()) or found["control"]["journal_failing"] or power["meter_disagrees"]
+    stalled = any(group["canary_stalled"] for group in found["groups"].values())
+    silent = power["has_meter"] and power["meter_w"] is None
+    return ATTENTION if troubles or stalled or silent or over or price["now"] is None else FINE
 
 
 def _watch(client: Client) -> int:

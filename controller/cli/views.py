@@ -57,6 +57,8 @@ def power_lines(status: Status, width: int = 40) -> Iterable[tuple[str, Renderab
     source = "measured" if power["meter_w"] is not None else "estimated" if drawn is not None else "unknown"
     if power["meter_w"] is None and power["has_meter"]:
         source += ", THE METER IS SILENT"
+    if power["meter_disagrees"]:
+        source += ", the meter disagrees with the rigs"
     over = drawn is not None and limit is not None and drawn > limit * 1.004
     line = Text.assemble((words.power(drawn), "bold red" if over else "bold"), f" {source}")
     if limit is not None:
@@ -117,7 +119,7 @@ def groups(status: Status) -> Table:
     for name, group in status["groups"].items():
         control = group["control"]
         if control == "auto" and not group["proven"]:
-            control = "auto, first"
+            control = "auto, stalled" if group["canary_stalled"] else "auto, first"
         table.add_row(
             words.plain(name),
             control,
@@ -161,9 +163,10 @@ def orders(status: Status) -> Iterable[Text]:
     """One line for each order in force."""
     for order in status["orders"]:
         note = f": {words.plain(order['note'])}" if order["note"] else ""
+        memory = "" if order["number"] > 0 else "  (in memory only: the store takes nothing)"
         yield Text.assemble(
             (f"{order['number']}  at most {words.power(order['limit_w'])}", "bold"),
-            f"  by {words.plain(order['author'])} since {words.moment(order['created'])}{note}",
+            f"  by {words.plain(order['author'])} since {words.moment(order['created'])}{note}{memory}",
         )
 
 

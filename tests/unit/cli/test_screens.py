@@ -29,6 +29,7 @@ def status(**changes: Any) -> dict[str, Any]:
             "target_w": 181_000.0,
             "base_load_w": 6000.0,
             "meter_age_s": 0.5,
+            "meter_disagrees": False,
         },
         "price": {
             "currency": "EUR",
@@ -49,6 +50,7 @@ def status(**changes: Any) -> dict[str, Any]:
             "j": {
                 "control": "auto",
                 "proven": False,
+                "canary_stalled": False,
                 "rigs": 60,
                 "by_state": {"hashing": 58},
                 "power_w": 1.7e5,
@@ -111,12 +113,20 @@ def test_a_simulated_site_says_so() -> None:
         {"power__meter_w": 195_000.0},
         {"price__now": None},
         {"control__journal_failing": True},
+        {"power__meter_disagrees": True},
+        {"groups__j__canary_stalled": True},
     ],
 )
 def test_trouble_is_named_and_is_the_exit_code(changes: dict[str, Any]) -> None:
     found = status(**changes)
     assert judged(found) == 1
     assert shown(site_screen(found)) != shown(site_screen(status()))
+
+
+def test_an_order_that_is_not_on_disk_says_so() -> None:
+    order = {"number": -1, "limit_w": 4e4, "author": "jo", "note": "", "created": "2026-03-01T09:00:00.000Z"}
+    assert "in memory only" in shown(site_screen(status(orders=[order])), 120)
+    assert "in memory only" not in shown(site_screen(status(orders=[{**order, "number": 1}])), 120)
 
 
 def test_nothing_known_is_shown_as_unknown() -> None:
