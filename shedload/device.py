@@ -390,7 +390,8 @@ class Blinking(Protocol):
 class Hashing(Protocol):
     """Takes work and yields nonces; every nonce is still to be hashed by the caller.
 
-    Assigning and waiting for nonces may go on while the rig is read or commanded; asleep, it takes work and does nothing.
+    Assigning and waiting for nonces may go on while the rig is read or commanded; asleep, it takes work and does
+    nothing.
     """
 
     @property

@@ -18,9 +18,9 @@ import orjson
 import structlog
 
 BURST, WINDOW = 5, 60.0
-"""One event of one rig is written so often within so many seconds; what comes beyond is counted and told later."""
+"""One event of one rig or pool is written so often within so many seconds; what comes beyond is counted and told later."""
 MAX_KEYS = 10_000
-"""Pairs of event and rig that are remembered for that: a hall's worth; the oldest are forgotten first."""
+"""Pairs of event and rig or pool that are remembered for that: a hall's worth; the oldest are forgotten first."""
 MAX_TEXT = 2000
 """Characters of one value."""
 SECRET = re.compile(r"passw|token|secret|credential|authorization", re.IGNORECASE)
@@ -73,7 +73,7 @@ class Lines:
 
 
 class RateLimit:
-    """Drops what one rig repeats too often and tells later how much that was."""
+    """Drops what one rig or pool repeats too often and tells later how much that was."""
 
     def __init__(self, mono: Callable[[], float], burst: int = BURST, window: float = WINDOW) -> None:
         self._mono = mono
@@ -83,7 +83,7 @@ class RateLimit:
 
     def __call__(self, _logger: Any, _method: str, facts: Facts) -> Facts:
         """The event, or DropEvent."""
-        key = (str(facts.get("event")), str(facts.get("rig", "")))
+        key = (str(facts.get("event")), str(facts.get("rig") or facts.get("pool") or ""))
         now = self._mono()
         entry = self._seen.get(key)
         if entry is None or now - entry[0] > self._window:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from controller.stratum.books import NO_ANSWER
 from shedload.errors import ProtocolError, Unreachable
 from shedload.stratum.client import StratumClient
-from shedload.stratum.events import ClientEvent, Failed, NewJob
+from shedload.stratum.events import ClientEvent, Failed, FailureKind, NewJob
 from shedload.stratum.jobs import Job
 from shedload.stratum.shares import Share
 
@@ -20,6 +20,9 @@ ANSWER_DEADLINE = 30.0
 WRITE_HIGH_WATER = 64 * 1024
 """Bytes that may wait for a pool that reads nothing, before the connection is given up."""
 READ_SIZE = 64 * 1024
+FLOOD_RATE, FLOOD_BURST = 1024 * 1024, 4 * 1024 * 1024
+"""Bytes a second, and at once, that a pool may send: a job has 2 to 80 KB and comes twice a minute. Reading what a pool
+pours out as fast as it can would keep a core busy for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ class PoolConnection:
         self._unheard_since: float | None = None  # when a share went out since the pool last spoke
         self._leave_at: float | None = None
         self._stir = asyncio.Event()
+        self._allowance = float(FLOOD_BURST)
+        self._allowed_at = mono()
 
     @property
     def usable(self) -> bool:
@@ -157,6 +162,17 @@ class PoolConnection:
             return
         self._unheard_since = None
         self.client.receive_data(data, self._mono())
+        self._check_flood(len(data))
+
+    def _check_flood(self, came: int) -> None:
+        now = self._mono()
+        earned = (now - self._allowed_at) * FLOOD_RATE
+        self._allowance = min(FLOOD_BURST, self._allowance + earned) - came
+        self._allowed_at = now
+        if self._allowance < 0:
+            self.client.receive_eof()
+            self._tell_rest()
+            raise ProtocolError(f"{FailureKind.FLOOD.value}: more than {FLOOD_RATE} bytes a second")
 
     def _check_time(self) -> None:
         now = self._mono()

@@ -113,3 +113,12 @@ def test_the_console_shows_no_local_variables() -> None:
         structlog.reset_defaults()
         logging.captureWarnings(capture=False)
         logging.getLogger().handlers[:] = []
+
+
+def test_pools_that_fail_do_not_hide_each_other() -> None:
+    limit = logs.RateLimit(lambda: 0.0)
+    for pool in ("a:1", "b:1", "c:1"):
+        for _ in range(logs.BURST):
+            assert limit(None, "", {"event": "pool_failed", "pool": pool})
+    with pytest.raises(structlog.DropEvent):
+        limit(None, "", {"event": "pool_failed", "pool": "a:1"})

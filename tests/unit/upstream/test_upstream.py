@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from controller.clock import ScaledClock
-from controller.stratum.connection import PoolAddress
+from controller.stratum.connection import FLOOD_BURST, PoolAddress
 from controller.stratum.upstream import GRACE, STABLE_AFTER, Upstream
 from simulator.pool_config import PoolFault
 from tests.support.mining import addresses, make_pool, mine, running, running_pools
@@ -325,3 +325,36 @@ async def test_a_name_that_cannot_be_resolved_is_a_failure_and_no_crash(host):
     async with running(upstream.run()):
         await asyncio.sleep(20)
         assert upstream.books["bad"].failures["unreachable"] > 1
+
+
+@virtual
+@pytest.mark.parametrize("line", [b"\n", b'{"id":7,"result":true,"error":null}\n'], ids=["blank lines", "answers"])
+async def test_a_pool_that_pours_without_end_is_hung_up_on_and_another_serves(line):
+    poured = []
+
+    async def serve(_reader, writer):
+        poured.append(0)
+        try:
+            while not writer.is_closing():
+                writer.write(line * (60_000 // len(line)))
+                poured[-1] += 60_000
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    pool = make_pool(name="good")
+    async with server, running_pools(pool):
+        (good,) = addresses([pool])
+        port = server.sockets[0].getsockname()[1]
+        bad = PoolAddress("bad", "127.0.0.1", port, "u", "x", rank=-1)
+        upstream = Upstream([bad, good], ScaledClock(datetime(2026, 1, 1, tzinfo=UTC)))
+        async with running(upstream.run()):
+            await until(lambda: upstream.active == good, within=30)
+            await asyncio.sleep(600)
+            assert upstream.active == good
+    assert set(upstream.books["bad"].failures) == {"flood"}
+    assert max(poured) < FLOOD_BURST + (1 << 20)
+    assert len(poured) < 100
