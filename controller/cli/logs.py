@@ -18,7 +18,7 @@ import orjson
 import structlog
 
 BURST, WINDOW = 5, 60.0
-"""One event of one rig or pool is written so often within so many seconds; what comes beyond is counted and told later."""
+"""One event of one rig or pool is written so often in so many seconds; what comes beyond is counted, told later."""
 MAX_KEYS = 10_000
 """Pairs of event and rig or pool that are remembered for that: a hall's worth; the oldest are forgotten first."""
 MAX_TEXT = 2000
