@@ -20,7 +20,7 @@ ANSWER_DEADLINE = 30.0
 WRITE_HIGH_WATER = 64 * 1024
 """Bytes that may wait for a pool that reads nothing, before the connection is given up."""
 READ_SIZE = 64 * 1024
-FLOOD_RATE, FLOOD_BURST = 1024 * 1024, 4 * 1024 * 1024
+FLOOD_RATE, FLOOD_BURST = 256 * 1024, 1024 * 1024
 """Bytes a second, and at once, that a pool may send: a job has 2 to 80 KB and comes twice a minute. Reading what a pool
 pours out as fast as it can would keep a core busy for ever."""
 
