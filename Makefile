@@ -40,7 +40,7 @@ test: style types layers
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: style types layers
-	$(BIN)/pytest -n 2 -q tests/unit
+	$(BIN)/pytest -n 2 -q -m "not slow" tests/unit
 
 bench: $(VENV)/test
 	$(BIN)/python -m tests.bench

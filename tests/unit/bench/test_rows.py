@@ -26,6 +26,7 @@ def measured(row):
         assert row.ratio == pytest.approx(row.value / row.reference_value)
 
 
+@pytest.mark.slow
 def test_an_exchange():
     measured(measure_exchange(1, 0.05))
 
@@ -37,12 +38,14 @@ def test_decoding_and_hashing():
     measured(measure_scan(1, 0.01))
 
 
+@pytest.mark.slow
 def test_tar_pits():
     row = measure_tarpits(1, rigs=20, interval=1.0, warm_up=1.1, calm=0.6, storm=0.6, settle=0.0)
     measured(row)
     assert "readings of healthy rigs" in row.note
 
 
+@pytest.mark.slow
 def test_the_whole_daemon():
     rows = measure_site(rigs=20, warm_up=0.2, window=0.5, windows=1)
     assert [row.name for row in rows] == ["daemon_1000_cpu", "daemon_1000_rss"]

@@ -187,6 +187,7 @@ def _slots_or_problems(path):
         return error.problems
 
 
+@pytest.mark.slow
 def test_fifty_thousand_rows(tmp_path):
     path = tmp_path / "slots.csv"
     rows = (

@@ -76,6 +76,7 @@ def obeyed(rigs: Sequence[RigView], modes: dict[RigName, str], plant: float) -> 
         ("se4", S19J_PRO, -161.9, 91.4, None),
     ],
 )
+@pytest.mark.slow
 def test_two_years_are_worth_what_the_back_test_says(
     zone: str, shape: tuple[object, ...], always_on: float, hysteresis: float, wakes: int | None
 ) -> None:
@@ -101,6 +102,7 @@ def test_two_years_are_worth_what_the_back_test_says(
         assert books.wakes / YEARS == pytest.approx(wakes, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_year_of_a_small_site_under_cap_feeder_and_order() -> None:
     """Twenty rigs of two kinds: every limit holds in every hour, decisions explain themselves, and it pays."""
     books = Books()

@@ -112,6 +112,7 @@ async def refuses_topics(reader: asyncio.StreamReader, writer: asyncio.StreamWri
 
 
 @pytest.mark.parametrize("peer", [silent, babbling, hangs_up, accepts_and_hangs_up, accepts_and_falls_silent])
+@pytest.mark.slow
 async def test_brokers_that_are_none(peer: Peer) -> None:
     async with broker(peer) as port, link(port) as ours:
         await until(lambda: sum(ours.health.failures.values()) >= 2)

@@ -26,6 +26,7 @@ def test_promtool_finds_nothing_wrong_with_the_rules():
 
 @pytest.mark.interop
 @pytest.mark.parametrize("file", sorted(HERE.glob("*_test.yml")), ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_rules_do_what_their_tests_say(file):
     done = promtool("test", "rules", file)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -184,6 +184,7 @@ async def test_hang_accepts_and_never_answers(rig):
             await client.get(url(rig, "stats"), timeout=aiohttp.ClientTimeout(total=0.3))
 
 
+@pytest.mark.slow
 async def test_drip_sends_a_byte_a_second(rig):
     await rig.set_faults([Fault.DRIP])
     assert await some_bytes(rig, 1.3) == b'{"'

@@ -258,6 +258,7 @@ async def _a_real_line(path):
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 @pytest.mark.allow_leftovers("libuv opens a pipe with the first loop of the process and keeps it")
+@pytest.mark.slow
 def test_a_real_line(factory, tmp_path):
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_a_real_line(tmp_path / "deep" / "stick"))

@@ -72,6 +72,7 @@ def test_file_clean(tmp_path):
 """
 
 
+@pytest.mark.slow
 def test_each_leak_fails_its_own_test_and_no_other(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(LEAKING)
     pytester.makeconftest((TESTS / "conftest.py").read_text().replace(ROOT_LINE, f"ROOT = {str(TESTS.parent)!r}"))

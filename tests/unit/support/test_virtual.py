@@ -350,6 +350,7 @@ print("\\n".join(log + trace))
 """
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_log_in_every_process(tmp_path: Path) -> None:
     story = tmp_path / "story.py"
     story.write_text(textwrap.dedent(STORY))

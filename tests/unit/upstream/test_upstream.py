@@ -330,6 +330,7 @@ async def test_a_name_that_cannot_be_resolved_is_a_failure_and_no_crash(host):
 
 @virtual
 @pytest.mark.parametrize("line", [b"\n", b'{"id":7,"result":true,"error":null}\n'], ids=["blank lines", "answers"])
+@pytest.mark.slow
 async def test_a_pool_that_pours_without_end_is_hung_up_on_and_another_serves(line, monkeypatch):
     monkeypatch.setattr(connection, "FLOOD_BURST", 200_000)
     poured = []
