@@ -333,7 +333,13 @@ def _tell_failure(job: asyncio.Task[None]) -> None:
 
 def open_rigs(installation: Installation, io: Io) -> list[Rig]:
     """Open every slot with its driver; touches no network. Raises ConfigError."""
-    return [drivers.load(spec.driver).open(spec, io) for spec in installation.specs()]
+    rigs = []
+    for spec in installation.specs():
+        try:
+            rigs.append(drivers.load(spec.driver).open(spec, io))
+        except ConfigError as error:
+            raise ConfigError(f"slot {spec.name}: {error.where}", error.problem, error.remedy) from None
+    return rigs
 
 
 def own_token(state_dir: Path) -> str:

@@ -360,6 +360,12 @@ def _open(folder: Path, now: datetime) -> tuple[Journal, Remembered]:
     except sqlite3.Error as error:
         journal.abandon()
         raise StoreError(f"{journal.path}: cannot be used: {error}") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        journal.abandon()
+        raise StoreError(
+            f"{journal.path}: holds a row that no shedload wrote ({type(error).__name__}: {error})"[:300]
+            + "; restore a backup in its place, or move it away to begin an empty one"
+        ) from None
     return journal, remembered
 
 

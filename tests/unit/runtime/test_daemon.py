@@ -2,10 +2,13 @@
 
 import asyncio
 import stat
+from types import SimpleNamespace
 
 import pytest
 
-from controller.daemon import LEDGER, own_token
+from controller.daemon import LEDGER, open_rigs, own_token
+from drivers.io import Io
+from shedload.device import RigName, RigSpec
 from shedload.errors import ConfigError
 from simulator.rig import RigState as Truth
 from tests.scenarios.test_limits import CHEAP
@@ -154,3 +157,11 @@ def test_a_token_file_that_is_a_loop_of_links_is_replaced(tmp_path):
     token = own_token(tmp_path)
     assert not path.is_symlink()
     assert own_token(tmp_path) == token
+
+
+@virtual
+async def test_an_option_that_a_driver_does_not_take_names_its_slot():
+    spec = RigSpec(RigName("s19-007"), "antminer", "127.0.0.1", options={"rpc_port": "x"})
+    async with Io() as io:
+        with pytest.raises(ConfigError, match=r"slot s19-007: .*rpc_port"):
+            open_rigs(SimpleNamespace(specs=lambda: [spec]), io)

@@ -326,3 +326,23 @@ async def test_a_copied_journal_opens(tmp_path):
         assert len(store.unsettled) == 2000
     finally:
         await store.close()
+
+
+FOREIGN_ROWS = [
+    "INSERT INTO facts VALUES ('ledger', '{not json', '2026-01-01T00:00:00.000+00:00')",
+    "INSERT INTO groups VALUES ('hall', 'evil', 'x', 0, '2026-01-01T00:00:00.000+00:00')",
+    "INSERT INTO orders (number, limit_w, author, note, created) VALUES (7, 5.0, 'a', 'b', 'long ago')",
+]
+
+
+@pytest.mark.parametrize("row", FOREIGN_ROWS, ids=["fact", "group", "order"])
+async def test_a_row_that_no_shedload_wrote_is_named_and_nothing_is_moved(tmp_path, row):
+    await (await reopened(tmp_path)).close()
+    connection = sqlite3.connect(tmp_path / "journal.db")
+    with connection:
+        connection.execute(row)
+    connection.close()
+    for _ in range(2):
+        with pytest.raises(StoreError, match=r"journal\.db: holds a row that no shedload wrote"):
+            await reopened(tmp_path)
+    assert (tmp_path / "journal.db").exists()
