@@ -125,6 +125,8 @@ def _usual(head: Mapping[str, Any], data: Mapping[str, Any]) -> Sample:
     model, firmware = head["Type"], head["CompileTime"]
     if type(model) is not str or type(firmware) is not str or len(model) + len(firmware) > LONGEST_TEXT:
         raise ValueError
+    if not (model.isprintable() and firmware.isprintable()):
+        raise ValueError
     return Sample(
         model,
         firmware,

@@ -11,7 +11,7 @@ from typing import Any
 from drivers._fields import text, whole
 from drivers._pools import pool_readings
 from shedload.cgminer.parse import Reply
-from shedload.cgminer.values import member, number, temperature
+from shedload.cgminer.values import member, number, temperature, word
 from shedload.device import Activity, BoardReading, Fault, FaultCode, Identity, Telemetry
 from shedload.units import Celsius, HashesPerSecond, Seconds
 
@@ -63,7 +63,7 @@ def identity(version: Reply, devdetails: Reply | None) -> Identity:
     return Identity(
         make,
         model,
-        None if firmware is None else str(firmware)[:100],
+        None if firmware is None else text(str(firmware)),
         mac=mac.lower() if mac else None,
         rpc_version=text(row.get("API")),
     )
@@ -109,5 +109,5 @@ def _faults(devices: Sequence[Mapping[str, Any]], boards: Sequence[BoardReading]
     return tuple(
         Fault(FaultCode.BOARD, f"device is {str(row.get('Status'))[:20].lower()}", board.index)
         for row, board in zip(devices, boards, strict=True)
-        if row.get("Status") in _SICK or row.get("No Device") is True
+        if word(row.get("Status")) in _SICK or row.get("No Device") is True
     )

@@ -15,6 +15,9 @@ def whole(told: object) -> int | None:
 
 
 def text(told: object) -> str | None:
-    """A word of bounded length, or None where the rig says nothing or "unknown"."""
+    """A printable word of bounded length, or None where the rig says nothing or "unknown"."""
     found = word(told)
-    return None if found is None else found[:LONGEST_TEXT]
+    if found is None:
+        return None
+    cut = found[:LONGEST_TEXT]
+    return cut if cut.isprintable() else "".join(sign if sign.isprintable() else "?" for sign in cut)

@@ -72,7 +72,11 @@ class Web:
 
     async def post_json(self, path: str, body: Mapping[str, Any], *, deadline_s: float) -> bytes:
         """Send JSON. After NoAnswer the outcome is unknown."""
-        return await self._post(path, orjson.dumps(body), "application/json", deadline_s)
+        try:
+            sent = orjson.dumps(body)
+        except orjson.JSONEncodeError as error:  # what a rig gave to be echoed: nested deeper than can be written
+            raise Refused(f"{path}: not sent: {error}") from None
+        return await self._post(path, sent, "application/json", deadline_s)
 
     async def post_form(self, path: str, form: str, *, deadline_s: float) -> bytes:
         """Send a form that is encoded already. After NoAnswer the outcome is unknown."""

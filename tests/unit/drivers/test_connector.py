@@ -13,7 +13,7 @@ from drivers._connector import WIRE_CAP, BoundedConnector
 from drivers._http import PAGE_CAP, Web
 from drivers.io import Io, network_connector
 from shedload.device import Credential
-from shedload.errors import Garbled, NoAnswer, RigError
+from shedload.errors import Garbled, NoAnswer, Refused, RigError
 
 SOON = 5.0
 
@@ -109,3 +109,13 @@ async def test_challenge_that_means_nothing_is_a_named_error_and_forgotten_when_
             assert "s3cret-pass" not in str(caught.value)
         sane = True
         assert await web.get("/x", deadline_s=SOON) == b"{}"
+
+
+async def test_what_cannot_be_echoed_is_refused_before_anything_is_sent():
+    deep: list[object] = []
+    for _ in range(500):  # a rig may nest its configuration as deep as our parser reads, deeper than it writes
+        deep = [deep]
+    async with pouring(b"", b"x") as (where, sent), Io() as io:
+        with pytest.raises(Refused, match="not sent"):
+            await Web(io.http, where, None).post_json("/set", {"x": deep}, deadline_s=SOON)
+        assert sent == []
