@@ -62,8 +62,9 @@ LEDGER = "ledger"
 HOUSEKEEPING = 5.0
 """Seconds between two rounds of small chores."""
 LAG_PROBE = 0.5
-WARM_AFTER = 60.0
-"""Seconds after which what exists is taken for permanent and kept out of the garbage collector's way."""
+WARM_AFTER = (0.0, 60.0)
+"""Seconds after the first pass over the rigs at which what exists is taken for permanent: the garbage collector then
+leaves it alone, which at a thousand rigs saves pauses of 50 to 100 ms."""
 MAX_AGE_WITHOUT_METER = 30.0
 WRITE_DEADLINE = 5.0
 """Seconds that a write beside commands may take: a disk that hangs must not keep the daemon from stopping."""
@@ -232,16 +233,19 @@ class Daemon:
             await asyncio.sleep(settings.interval_s)
 
     async def _chores(self) -> None:
-        began, frozen = self._clock.mono(), False
+        warm: float | None = None  # since when the first pass is over
+        freezes = list(WARM_AFTER)
         while True:
             await asyncio.sleep(HOUSEKEEPING)
             self.metrics.sweep()
             await self._save_ledger()
             await self._save_figures()
-            if not frozen and self._clock.mono() - began > WARM_AFTER:
+            if warm is None and self.controller.ready:
+                warm = self._clock.mono()
+            if warm is not None and freezes and self._clock.mono() - warm >= freezes[0]:
                 gc.collect()
                 gc.freeze()
-                frozen = True
+                freezes.pop(0)
 
     async def _probe_journal(self) -> None:
         while True:
