@@ -13,6 +13,7 @@ from controller.config_problems import Locator
 from controller.inventory import Slot
 from controller.prices import CsvPrice, open_source
 from controller.prices.csv_file import load as load_prices
+from controller.prices.merge import gaps
 from controller.secrets import WORLD
 from controller.settings import Config, MqttMeter
 from controller.toml_lines import Place
@@ -63,6 +64,9 @@ def check_slots(config: Config, slots: Sequence[Slot], locator: Locator) -> list
     return problems
 
 
+MAX_GAPS_SHOWN = 3
+
+
 def warnings_of(config: Config) -> tuple[str, ...]:
     """Advice: works, and had better be otherwise."""
     advice = [f"{'.'.join(map(str, place))}: better in a file, by password_file" for place in _inline(config)]
@@ -76,9 +80,23 @@ def warnings_of(config: Config) -> tuple[str, ...]:
         for number, pool in enumerate(config.pools, 1)
         if not pool.tls
     ]
+    advice += _price_gaps(config)
     if config.api.token_file is None and not config.api.loopback:
         advice.append("api.listen: other machines may give orders without a token")
     return tuple(advice)
+
+
+def _price_gaps(config: Config) -> list[str]:
+    """A gap is allowed and stays one; the operator should know of it before it comes."""
+    if not isinstance(config.price, CsvPrice):
+        return []
+    try:
+        found = gaps(load_prices(config.price.file, config.price))
+    except ConfigError:
+        return []  # a problem, and told as one
+    shown = ", ".join(f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC" for start, end in found[:MAX_GAPS_SHOWN])
+    more = f" and {len(found) - MAX_GAPS_SHOWN} more" if len(found) > MAX_GAPS_SHOWN else ""
+    return [f"price.file: no price from {shown}{more}; control.without_price says what then"] if found else []
 
 
 def unknown(kind: str, name: str, known: list[str], section: str) -> tuple[str, str]:

@@ -89,7 +89,6 @@ class Daemon:
         self._store = store
         self._io = io
         self._clock = clock
-        self._options = options
         self._notifier = Notifier()
         self._stopping = asyncio.Event()
         self.port = 0

@@ -71,7 +71,6 @@ class RigRecord:
 
     __slots__ = (
         "awake",
-        "failed_at",
         "failure",
         "failures",
         "late",
@@ -97,7 +96,6 @@ class RigRecord:
         self.readings = 0
         self.failure: ReadFailure | None = None  # of the last attempt, None when that succeeded
         self.failures = 0  # in a row
-        self.failed_at: float | None = None
         self.told: dict[str, float] = {}  # kinds of failure that the log heard of, and when
         self.awake: bool | None = None  # as last seen
         self.woken: float | None = None  # Clock.mono() until which a wake was on its way to it
@@ -138,7 +136,6 @@ class Farm:
             if observation.telemetry is None:
                 record.failures += 1
                 record.failure = observation.failure
-                record.failed_at = observation.taken
                 _tell(record, observation)
             else:
                 if record.failures and not self._fresh(record):
@@ -259,7 +256,7 @@ class Farm:
         record.telemetry, record.seen = telemetry, observation.taken
         record.late = observation.taken - observation.due
         record.readings += 1
-        record.failures, record.failure, record.failed_at = 0, None, None
+        record.failures, record.failure = 0, None
         if telemetry.identity is not None and telemetry.identity.model:
             record.normal.plate = nameplate(telemetry.identity.model) or record.normal.plate
         self._settle(record, telemetry, plant)

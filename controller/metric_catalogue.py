@@ -6,7 +6,6 @@ The families of `/metrics/rigs` stand beside their readers in `controller.rig_li
 from both. Names carry the unit (base units, in full), counters end in `_total`, instants are Unix seconds.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -167,8 +166,3 @@ SECTIONS: tuple[tuple[str, tuple[Family, ...]], ...] = (
     ("MQTT", MQTT),
 )
 CATALOGUE: tuple[Family, ...] = tuple(family for _, families in SECTIONS for family in families)
-
-
-def by_name(families: Iterable[Family]) -> dict[str, Family]:
-    """Families by their name without the prefix."""
-    return {family.name: family for family in families}

@@ -322,6 +322,17 @@ def test_warnings(read):
     assert [text.split(":")[0] for text in found] == ["feeders.f.cap_kw", "pools[1].url", "api.listen"]
 
 
+def test_gaps_of_a_price_file_are_told(read, tmp_path):
+    rows = "".join(f"2026-01-01T{hour:02d}:00Z,50\n" for hour in (0, 1, 4, 5, 6))
+    (tmp_path / "prices.csv").write_text("start,price\n" + rows)
+    config = read(
+        '[price]\nsource = "csv"\nfile = "prices.csv"\nstart_column = "start"\nprice_columns = ["price"]\n'
+        'unit = "MWh"\ncurrency = "USD"\n'
+    )
+    (told,) = [text for text in warnings_of(config) if text.startswith("price.file")]
+    assert "no price from 2026-01-01 02:00 to 2026-01-01 04:00 UTC" in told
+
+
 def test_mqtt_meter_with_its_topic(read):
     config = read('[meter]\nsource = "mqtt"\n[mqtt]\nhost = "b"\nmeter_topic = "site/power"\n')
     assert isinstance(config.meter, MqttMeter)
