@@ -121,6 +121,7 @@ def _shown(place: Place, value: Any) -> str:
         return ""
     text = json.dumps(value, ensure_ascii=not (isinstance(value, str) and value.isprintable()))
     text = re.sub(r"//.*@", "//***@", text)
+    text = re.sub(r"(//[^?]*\?).*(?=\")", r"\1***", text)  # a query may hold a token
     return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
 
 

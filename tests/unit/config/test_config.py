@@ -289,6 +289,7 @@ def test_short_tokens_are_refused(problems, tmp_path):
         f'[[pools]]\nurl = "stratum+tcp://u:{CANARY}@a:1"\nuser = "u"',
         f'[[pools]]\nurl = "stratum+tcp://u:/{CANARY}@a:1"\nuser = "u"',
         f'[meter]\nsource = "http"\nurl = "http://u:{CANARY}@a"',
+        f'[meter]\nsource = "http"\nurl = "ftp://a/?x=1&token={CANARY}"',
         f'[mqtt]\nhost = 3\npassword = "{CANARY}"',
         f'[mqtt]\nhost = "b"\npassword = "{CANARY}"\npassword_file = "x"',
         f'[site.name]\npassword = "{CANARY}"',
