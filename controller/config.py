@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from controller.config_checks import check_config, check_slots, warnings_of
+from controller.config_checks import advice_on_slots, check_config, check_slots, warnings_of
 from controller.config_problems import ConfigProblems, Locator, explain
 from controller.inventory import Slot, read_inventory, spec_of
 from controller.settings import Config
@@ -64,7 +64,7 @@ def load_installation(path: Path, drivers: Collection[str], environ: Mapping[str
     )
     if problems := check_slots(config, slots, locator):
         raise ConfigProblems(problems)
-    return Installation(config, slots, warnings_of(config))
+    return Installation(config, slots, (*warnings_of(config), *advice_on_slots(config, slots)))
 
 
 def describe(config: Config) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from controller.config_problems import Locator
 from controller.inventory import Slot
+from controller.plan import Control
 from controller.prices import CsvPrice, open_source
 from controller.prices.csv_file import load as load_prices
 from controller.prices.merge import gaps
@@ -18,7 +19,7 @@ from controller.secrets import WORLD
 from controller.settings import Config, MqttMeter
 from controller.toml_lines import Place
 from shedload.errors import ConfigError
-from shedload.nameplate import SLEEP_POWER
+from shedload.nameplate import NAMEPLATES, SLEEP_POWER, nameplate
 from shedload.units import KILO
 
 MIN_TOKEN_CHARACTERS = 16
@@ -84,6 +85,35 @@ def warnings_of(config: Config) -> tuple[str, ...]:
     if config.api.token_file is None and not config.api.loopback:
         advice.append("api.listen: other machines may give orders without a token")
     return tuple(advice)
+
+
+def advice_on_slots(config: Config, slots: Sequence[Slot]) -> tuple[str, ...]:
+    """Advice on the inventory."""
+    if not slots:
+        return ("site.inventory: names no rig; `shedload scan RANGE` finds those of a network",)
+    return (*_unknown_models(slots), *_without_credential(config, slots))
+
+
+def _unknown_models(slots: Sequence[Slot]) -> Iterator[str]:
+    for model in sorted({slot.model for slot in slots if slot.model and not slot.address.startswith("/")}):
+        if nameplate(model) is None:
+            close = get_close_matches(model, [plate.model for plate in NAMEPLATES.values()], n=1, cutoff=0.8)
+            hint = f'; did you mean "{close[0]}"?' if close else ""
+            yield f'inventory: no nameplate of model "{model}": only the rig can tell its power{hint}'
+
+
+def _without_credential(config: Config, slots: Sequence[Slot]) -> Iterator[str]:
+    for name, group in config.groups.items():
+        open_ones = [
+            slot.name
+            for slot in slots
+            if slot.group == name and slot.credential is None and not slot.address.startswith("/")
+        ]
+        if group.control is Control.AUTO and open_ones:
+            yield (
+                f"groups.{name}: auto, but {len(open_ones)} of its rigs have no credential, {open_ones[0]} the first: "
+                "one that asks for a password obeys no command"
+            )
 
 
 def _price_gaps(config: Config) -> list[str]:

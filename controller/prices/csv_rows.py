@@ -48,6 +48,8 @@ class Row:
 
 def read_rows(text: str, name: str, layout: Layout) -> Iterator[Row]:
     """The rows that hold prices, in the order of the file, each later than the one before. Raises ConfigError."""
+    if not text.strip():
+        raise ConfigError(name, "is empty", "name a file with a header and at least one row")
     lines = _lines(text, name, layout)
     columns = _Columns.find(next(lines, (1, []))[1] if layout.header else None, name, layout)
     clock = _Clock(layout)

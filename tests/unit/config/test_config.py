@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controller import config_checks
-from controller.config import ConfigProblems, describe, load, warnings_of
+from controller.config import ConfigProblems, describe, load, load_installation, warnings_of
 from controller.plan import Control
 from controller.settings import HttpMeter, MqttMeter
 from shedload.errors import ConfigError
@@ -332,6 +332,33 @@ def test_gaps_of_a_price_file_are_told(read, tmp_path):
     )
     (told,) = [text for text in warnings_of(config) if text.startswith("price.file")]
     assert "no price from 2026-01-01 02:00 to 2026-01-01 04:00 UTC" in told
+
+
+def advice(tmp_path, rows, more=""):
+    """What is advised on an inventory; group g is automatic."""
+    from tests.unit.config.conftest import MINIMAL
+
+    (tmp_path / "slots.csv").write_text("name,group,driver,address,credential,model\n" + rows)
+    config = tmp_path / "shedload.toml"
+    config.write_text(MINIMAL + '[groups.g]\ncontrol = "auto"\n[groups.seen]\n' + more)
+    return load_installation(config, ("antminer",), {}).warnings
+
+
+def test_an_inventory_without_rigs_is_told(tmp_path):
+    assert advice(tmp_path, "") == ("site.inventory: names no rig; `shedload scan RANGE` finds those of a network",)
+
+
+def test_a_model_without_nameplate_is_told(tmp_path):
+    rows = "a,seen,antminer,10.0.0.1,,Antminer S19k Pri\nb,seen,antminer,10.0.0.2,,Antminer S21\n"
+    (told,) = advice(tmp_path, rows)
+    assert 'no nameplate of model "Antminer S19k Pri"' in told
+    assert "did you mean" in told
+
+
+def test_automatic_rigs_without_a_credential_are_told(tmp_path):
+    rows = "a,g,antminer,10.0.0.1,,\nb,g,antminer,10.0.0.2,,\nc,seen,antminer,10.0.0.3,,\n"
+    (told,) = advice(tmp_path, rows)
+    assert told.startswith("groups.g: auto, but 2 of its rigs have no credential, a the first")
 
 
 def test_mqtt_meter_with_its_topic(read):
