@@ -16,7 +16,8 @@ from shedload.errors import ConfigError
 ENTRY_POINTS = "shedload.drivers"
 """Entry point group in which other distributions offer drivers; the entry names a module."""
 
-_NO_DRIVERS = frozenset({"io"})
+_NO_DRIVERS = frozenset({"io", "meter_http"})
+"""Modules beside the drivers: what all of them need, and a meter, which is no rig."""
 
 
 class DriverModule(Protocol):
