@@ -80,6 +80,8 @@ def check(
     """Check a configuration and its inventory; say everything that is wrong and what would do.
 
     Exit code 0 when it can be run, 2 when not. Touches no rig and no network.
+
+    Example: shedload check /etc/shedload/shedload.toml
     """
     from controller.cli.check import check
 
@@ -138,6 +140,8 @@ def status(
     """Show the site on one screen: power, price, rigs, pools, orders, money, and who wants attention.
 
     Exit code 0 when all is well, 1 when a rig wants attention, 2 when no daemon answers.
+
+    Example: shedload status --watch --config shedload.toml
     """
     from controller.cli.client import connect
     from controller.cli.status import status
@@ -163,7 +167,7 @@ def why(
     why(connect(url, config, token_file), rig, as_json=as_json)
 
 
-@app.command(rich_help_panel=ACT)
+@app.command(rich_help_panel=ACT, context_settings={"ignore_unknown_options": True})  # "-5kW" is told as a limit
 def order(
     what: Annotated[
         list[str],
@@ -202,6 +206,8 @@ def control(
     """Let the daemon command a group of rigs, or only watch it; kept across restarts.
 
     The first automatic commands go to a few rigs only, until those are seen to obey.
+
+    Example: shedload control s19 auto --config shedload.toml
     """
     from controller.cli.client import connect
     from controller.cli.order import control
@@ -246,8 +252,10 @@ def demo(
 ) -> None:
     """Watch the real daemon run 60 simulated rigs through a day of real prices, in two minutes.
 
-    Needs no hardware and no network. With --once it exits 0 only if shares were accepted, rigs were curtailed, and
-    every command was confirmed or its rig named.
+    Needs no hardware and no network. With --once it exits 0 only if shares were accepted, rigs slept, and every
+    command was confirmed or its rig named.
+
+    Example: shedload demo --slot 60 --keep /tmp/demo
     """
     from controller.cli.demo import demo
 

@@ -5,6 +5,7 @@ stage (farm in a process of its own) --> daemon --> story --> view | lines --> r
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import sys
@@ -127,6 +128,14 @@ def _signals() -> asyncio.Event:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+
+    def hang_up() -> None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):  # the terminal is gone: nobody reads the rest, and cleaning up must not fail for it
+            os.dup2(null, stream)
+        stopped.set()
+
+    loop.add_signal_handler(signal.SIGHUP, hang_up)
     return stopped
 
 

@@ -1,7 +1,10 @@
 """What the demonstration showed, checked: each claim with the figure behind it, and where to go from here."""
 
 import asyncio
+import shutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -86,18 +89,30 @@ def show_report(console: Console, report: Report) -> None:
 
 def hints(console: Console, scene: Stage) -> None:
     """Where to go from here."""
-    console.print()
-    console.print(
-        f"While it ran: {scene.url}/metrics, and `shedload status --url {scene.url}` in another terminal.",
-        soft_wrap=True,
-    )
-    console.print("More time to look around: `shedload demo --slot 60 --keep DIR` (the daemon's log is then in DIR).")
-    console.print(ATTRIBUTION, style="dim")
-    console.print()
-    console.print(Text("Read-only on your own rigs, nothing is ever written:", "bold"))
-    console.print(
-        "  shedload scan 192.168.1.0/24 --write-inventory slots.csv && shedload run --observe", soft_wrap=True
-    )
+    shedload = command()
+    lines = [
+        Text(),
+        Text(f"While it ran, its metrics were at {scene.url}/metrics"),
+        Text("An hour a minute, to look around from another terminal:", "bold"),
+        Text(f"  {shedload} demo --slot 60 --keep demo    # its log is then in demo/"),
+        Text(f"  {shedload} status --watch"),
+        Text(f"  {shedload} why {WITNESS}"),
+        Text(ATTRIBUTION, "dim"),
+        Text(),
+        Text("Read-only on your own rigs, nothing is ever written to one:", "bold"),
+        Text(f"  {shedload} scan 192.168.1.0/24 --write-inventory slots.csv"),
+        Text(f"  {shedload} run --observe"),
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True)
+
+
+def command() -> str:
+    """What to type for `shedload` here: after `make demo` it is in no PATH."""
+    here = Path(sys.argv[0]).absolute()
+    if here.name != "shedload" or shutil.which("shedload") is not None:
+        return "shedload"
+    return str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here)
 
 
 async def _histories(story: Story) -> dict[str, Any]:
@@ -132,7 +147,7 @@ def _other_claims(story: Story, figures: dict[str, Any]) -> list[Claim]:
     refusing = [rig for rig in REFUSING if "refusing" in named.get(rig, ())]
     order = "never met"
     if found.order_met_after is not None:
-        order = f"under {ORDER_KW} kW {words.span(found.order_met_after)} after it was given"
+        order = f"the meter at {ORDER_KW} kW {words.span(found.order_met_after)} after it was given"
     hung = f"{HUNG}, while the other readings were at most {words.span(found.fresh)} old"
     pools = (
         f"{len(found.pools_after)} pools of {WITNESS} identical after {words.count(found.writes, 'write')} of its mode"

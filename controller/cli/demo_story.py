@@ -14,6 +14,7 @@ from typing import Any
 from controller.cli import words
 from controller.cli.client import Client
 from controller.cli.demo_site import DAY, REFUSAL, Stage
+from controller.cli.order import NOISE
 from controller.cli.trouble import Trouble
 from controller.daemon import Daemon
 from controller.plan import SLEEP, Reason
@@ -91,6 +92,7 @@ class Story:
         self._ordered_at: float | None = None
         self._slot: str | None = None
         self._asleep_before = 0
+        self._drawn_before: float | None = None
         self._told_slot = True
         self._cues: list[tuple[float, Callable[[], Awaitable[None]]]] = [
             (0.1, self._read_witness_before),
@@ -173,14 +175,15 @@ class Story:
             return
         if now["start"] != self._slot:
             self._slot, self._asleep_before, self._told_slot = now["start"], self._asleep, False
+            self._drawn_before = self.status["power"]["meter_w"]
         started = (datetime.fromisoformat(now["start"]) - DAY) / timedelta(hours=1)
         if self._told_slot or self.hour - started < 0.85 or self._order is not None:
             return
         self._told_slot = True
-        moved = self._asleep - self._asleep_before
-        if abs(moved) >= MOVED:
+        moved, drawn_w = self._asleep - self._asleep_before, self.status["power"]["meter_w"]
+        if abs(moved) >= MOVED and not _contradicts(moved, self._drawn_before, drawn_w):
             what = "went to sleep" if moved > 0 else "woke"
-            drawn = words.power(self.status["power"]["meter_w"])
+            drawn = words.power(drawn_w)
             capped = moved > 0 and self._reason_of_sleep() not in FOR_MONEY
             why = "to keep the cap" if capped else f"at {words.price(now['price_per_kwh'], 'EUR')}"
             self._say("blue" if moved > 0 else "green", f"{why} {abs(moved)} rigs {what}; the site draws {drawn}")
@@ -215,14 +218,16 @@ class Story:
         return "bold red", f"{rig} is named {kind}: {detail}"
 
     def _watch_order(self) -> None:
-        """One line when the meter is under the order, with how long that took."""
+        """One line when the meter says that the order is kept, with how long that took."""
         if self._ordered_at is None or self.findings.order_met_after is not None:
             return
         drawn = self.status["power"]["meter_w"]
-        if drawn is not None and drawn <= ORDER_KW * 1e3 * 1.004:
+        limit = ORDER_KW * 1e3
+        if drawn is not None and drawn <= limit * NOISE:
             self.findings.order_met_after = asyncio.get_running_loop().time() - self._ordered_at
-            after = self.findings.order_met_after
-            self._say("bold magenta", f"the meter is under the order after {after:.1f} s: {words.power(drawn)}")
+            after, meter = self.findings.order_met_after, words.power(drawn)
+            noise = f", {drawn / limit - 1:.1%} over within its noise" if drawn > limit else ""
+            self._say("bold magenta", f"the order is kept after {after:.1f} s: the meter says {meter}{noise}")
 
     # --- cues ---
 
@@ -293,6 +298,11 @@ class Story:
         self.events.append(event)
         if self._tell is not None:
             self._tell(event)
+
+
+def _contradicts(moved: int, before: float | None, drawn: float | None) -> bool:
+    """More asleep and more power, or the reverse: readings that lag behind the slot are told to nobody."""
+    return before is not None and drawn is not None and (drawn - before) * moved > 0
 
 
 def unexplained(histories: Mapping[str, Sequence[Mapping[str, Any]]], named: Collection[str]) -> list[str]:

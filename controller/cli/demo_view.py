@@ -43,10 +43,10 @@ class DemoView:
             *self._power_chart(width, 5 if small else 10),
             _one_line(self._price_words(2 if small else 5)),
             *self._price_chart(width, 3 if small else 5),
-            *map(_one_line, self._counts()),
+            *map(_one_line, self._counts(width)),
         ]
-        why = self._why(width, 3 if small else 5)
-        room = max(3, height - len(head) - len(why) - 1)
+        why = self._why(width, 4 if small else 5)
+        room = max(3, height - len(head) - len(why))
         return Group(*head, *why, *self._events(room, width))
 
     def _headline(self, *, small: bool) -> Table:
@@ -85,7 +85,8 @@ class DemoView:
             (words.price(now["price_per_kwh"], "EUR"), "bold red" if dear else "bold green"),
             "   ",
             ("━ ", STRIKE_STYLE),
-            f"strike {words.price(strike)}   next {coming}",
+            f"strike {words.price(strike)}",
+            f"   next {coming}" if coming else "",
         )
 
     def _power_chart(self, width: int, rows: int) -> Iterator[Text]:
@@ -118,7 +119,7 @@ class DemoView:
         yield from _labelled(chart(bars, rows, top, STRIKE_STYLE), f"{top:.2f}", "0")
         yield Text(" " * LABEL).append_text(hours_axis(columns))
 
-    def _counts(self) -> Iterator[Text]:
+    def _counts(self, width: int) -> Iterator[Text]:
         status = self._story.status
         rigs = Text("Rigs  ", "bold")
         rigs.append_text(views.states(status["rigs"]["by_state"]))
@@ -134,7 +135,8 @@ class DemoView:
             f"{words.money(status['money']['margin'], 'EUR')}, ",
             (f"{words.money(gained, 'EUR')} against always on", "bold green" if gained > 0 else ""),
         )
-        yield Text.assemble(("Commands ", "bold"), views.commands_line(status))
+        commands = views.commands_line(status).plain.split(" · ")
+        yield Text.assemble(("Commands ", "bold"), _fitting(commands, width - len("Commands ")))
 
     def _why(self, width: int, most: int) -> list[RenderableType]:
         rig = self._story.witness
@@ -146,12 +148,9 @@ class DemoView:
             for step in decision["steps"]
             if step["mode"] == decision["mode"] and step["reason"] == decision["reason"]
         )
-        efficiency = rig["efficiency_j_per_th"]
         text = Text.assemble(
             (f"Why {rig['rig']}", "bold"),
-            f" {rig['state']}, read {words.span(rig['age_s'])} ago, {efficiency:.1f} J/TH: "
-            if efficiency
-            else f" {rig['state']}: ",
+            f" {rig['state']}, read {words.span(rig['age_s'])} ago: ",
             (decision["mode"], "bold"),
             f" ({deciding['stage']}). ",
             sentence(deciding["reason"], decision["mode"], deciding["numbers"], "EUR"),
@@ -163,16 +162,23 @@ class DemoView:
         lines: list[Text] = []
         console = Console(width=width)
         for event in reversed(self._story.events[-room:]):
-            wrapped = event_text(event).wrap(console, width)
-            lines[:0] = list(wrapped)
-            if len(lines) >= room:
-                break
-        return lines[-room:]
+            wrapped = list(event_text(event).wrap(console, width))
+            if lines and len(lines) + len(wrapped) > room:
+                break  # half an event says nothing
+            lines[:0] = wrapped
+        return lines[:room]
 
 
 def event_text(event: Event) -> Text:
     """One event as a line."""
     return Text.assemble((f"{event.at:%H:%M} ", "dim"), (event.text, event.style))
+
+
+def _fitting(items: list[str], width: int) -> str:
+    """As many of the items as one line holds, the first ones before the last."""
+    while len(items) > 1 and len(" · ".join(items)) > width:
+        items = items[:-1]
+    return " · ".join(items)
 
 
 def _one_line(text: Text) -> Text:

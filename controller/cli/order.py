@@ -21,6 +21,8 @@ from controller.cli.trouble import WRONG, Trouble
 from controller.cli.views import Status, orders, simulated
 
 LIMIT = re.compile(r"([0-9]+(?:[.,][0-9]+)?)\s*(kw|mw|w|%)", re.IGNORECASE)
+ORDER_NUMBER = re.compile(r"-?[0-9]{1,9}")
+"""Orders that wait for the disk have numbers below zero."""
 PATIENCE = 900.0
 """Seconds that --wait stays: slow firmware takes a minute to sleep, and three tries are made."""
 LOOK_EVERY = 1.0
@@ -118,6 +120,7 @@ def _place(client: Client, body: dict[str, float], note: str, author: str | None
     console = err()
     if status["simulated"]:
         console.print(simulated(status))
+    console.print(Text(f"Site {words.plain(status['site'])} at {client.url}"), soft_wrap=True)
     console.print(Text(preview(status, limit, client.get("/api/v1/rigs")["rigs"])))
     _ask(f"Limit {status['site']} to {words.power(limit)} until released?", yes=yes)
     placed = client.post("/api/v1/orders", {**body, "author": author or _user(), "note": note})
@@ -128,6 +131,8 @@ def _place(client: Client, body: dict[str, float], note: str, author: str | None
             f"End it with: shedload order release {number}",
         )
     )  # fmt: skip
+    if number < 0:
+        console.print(Text("In memory only, the disk takes nothing: give it again once that is mended.", "bold red"))
     return _wait(client, placed["limit_w"]) if wait else DONE
 
 
@@ -169,7 +174,7 @@ def _list(client: Client) -> int:
 
 def _release(client: Client, which: str, author: str | None, *, yes: bool) -> int:
     in_force = [order["number"] for order in client.get("/api/v1/orders")]
-    if which != "all" and not (which.isascii() and which.isdigit()):
+    if which != "all" and not ORDER_NUMBER.fullmatch(which):
         raise Trouble(f"{which!r} is no order", "Write its number, or all.", WRONG)
     wanted = in_force if which == "all" else [int(which)]
     if missing := [number for number in wanted if number not in in_force]:

@@ -59,6 +59,7 @@ def scan(
         raise Trouble(f"{len(addresses)} addresses are more than a /20", "Give --yes if that is meant.", WRONG)
     if inventory is not None and inventory.exists():
         raise Trouble(f"{inventory} exists and is not overwritten", "Name another file, or move that one.", WRONG)
+    _check_folders(csv_file, inventory)
     named = _credentials(config, credentials)
     console = out()
     shown = console.is_terminal and not as_json
@@ -73,6 +74,13 @@ def scan(
         _write_inventory(inventory, found, ports, next(iter(named), ""), starter=config is None)
     err().print(Text(f"{len(found)} machines at {len(addresses)} addresses; nothing was written to any of them"))
     return FOUND if found else NOTHING
+
+
+def _check_folders(*files: Path | None) -> None:
+    """Say before a long scan that its results would have no place."""
+    for file in files:
+        if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
+            raise Trouble(f"{file} cannot be written", "Name a file in a folder that exists.", WRONG)
 
 
 def _credentials(config: Path | None, names: Sequence[str]) -> dict[str, Credential]:
@@ -220,4 +228,8 @@ hashprice_per_ph_day = 42     # an example: what do you earn per PH/s and day?
 
 [groups.{group}]              # {models}
 control = "observe"           # "auto" lets the daemon command them
+
+# [credentials.antminer]      # what stock firmware asks for before it obeys; then write antminer into the
+# user = "root"               # column credential of the inventory
+# password_file = "antminer.password"   # chmod 600
 """

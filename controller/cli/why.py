@@ -1,6 +1,7 @@
 """`shedload why RIG`: one rig's last decision, stage by stage, with the numbers that decided; and its last commands."""
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -11,6 +12,7 @@ from controller.cli import words
 from controller.cli.client import Client
 from controller.cli.reasons import GROUPS, sentence
 from controller.cli.screen import out, say_json
+from controller.cli.trouble import Trouble
 from controller.cli.views import STATE_STYLES, Status, labelled, simulated
 
 HISTORY = 6
@@ -19,11 +21,24 @@ HISTORY = 6
 
 def why(client: Client, rig: str, *, as_json: bool) -> None:
     """Explain a rig. Raises Trouble."""
-    found = client.rig(rig)
+    try:
+        found = client.rig(rig)
+    except Trouble as trouble:
+        raise _unknown(client, rig) or trouble from None
     if as_json:
         say_json(found)
         return
     out().print(rig_screen(found, client.status()))
+
+
+def _unknown(client: Client, rig: str) -> Trouble | None:
+    """What to say of a name that no rig has; None where it is not the name that is wrong."""
+    names = [row["rig"] for row in client.get("/api/v1/rigs")["rigs"]]
+    if rig in names:
+        return None
+    near = get_close_matches(rig, names, n=3, cutoff=0.5)
+    hint = f"Did you mean {', '.join(map(words.plain, near))}?" if near else "Names stand in the inventory."
+    return Trouble(f"there is no rig {words.plain(rig)!r}", hint)
 
 
 def rig_screen(rig: Mapping[str, Any], status: Status, history: int = HISTORY) -> Group:
@@ -82,14 +97,14 @@ def _title(rig: Mapping[str, Any], status: Status) -> Table:
 
 
 def _facts(rig: Mapping[str, Any]) -> Iterable[tuple[str, RenderableType]]:
-    efficiency = rig["efficiency_j_per_th"]
+    efficiency, works = rig["efficiency_j_per_th"], rig["state"] == "hashing" and rig["hashrate_hs"] is not None
     source = f" ({rig['power_source']})" if rig["power_source"] else ""
     chip = rig["chip_temperature_c"]
     yield (
         "Reading",
         Text(
             f"{words.span(rig['age_s'])} old: {words.power(rig['power_w'])}{source}, {words.rate(rig['hashrate_hs'])}, "
-            f"{words.DASH if efficiency is None else f'{efficiency:.1f}'} J/TH, "
+            f"{f'{efficiency:.1f} J/TH, ' if works and efficiency is not None else ''}"
             f"chip {words.DASH if chip is None else f'{chip:.0f}'} °C"
         ),
     )

@@ -50,7 +50,7 @@ def price(value: float | None, currency: str = "") -> str:
 
 def money(value: float | None, currency: str) -> str:
     """An amount."""
-    return DASH if value is None else f"{value:+,.2f} {currency}"
+    return DASH if value is None else f"{round(value, 2) + 0.0:+,.2f} {currency}"  # + 0.0: never "-0.00"
 
 
 def count(number: int, what: str) -> str:
