@@ -157,7 +157,11 @@ def parse_farm(text: str, where: str = "farm file") -> FarmConfig:
     try:
         return FarmConfig.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(where, f"is not TOML: {error}", "see the example farm") from None
+        raise ConfigError(
+            where,
+            f"is not TOML: {error}",
+            "text stands in quotes, a table's name in [brackets]; deploy/examples/try-it has a farm",
+        ) from None
     except ValidationError as error:
         _explain(error, where)
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from controller.config import load_installation
+from controller.config import load, load_installation
+from simulator.farm_config import read_farm
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "deploy" / "examples"
 DRIVERS = ("antminer", "cgminer", "icarus")
@@ -25,5 +26,19 @@ def test_example(tmp_path, name, rigs):
     assert all(control == "observe" for control in installation.config.controls().values())
 
 
+def test_the_farm_to_try_and_its_daemon_agree(tmp_path):
+    folder = tmp_path / "try-it"
+    shutil.copytree(EXAMPLES / "try-it", folder)
+    (folder / "antminer.password").write_text("root\n")
+    (folder / "antminer.password").chmod(0o600)
+    config, farm = load(folder / "shedload.toml"), read_farm(folder / "farm.toml")
+    serial = {table["group"] for table in farm.serial}
+    assert {table.group for table in farm.groups} | serial == set(config.groups)
+    assert config.meter.url == f"http://{farm.meter.address}:{farm.meter.port}/meter"
+    assert config.pools[0].port == farm.pool[0]["port"]
+    credential = config.credentials[farm.farm.credential].credential()
+    assert (credential.user, credential.password) == (farm.farm.user, farm.farm.password)
+
+
 def test_there_is_no_other_example():
-    assert {path.parent.name for path in EXAMPLES.rglob("shedload.toml")} == {"home-miner", "hall"}
+    assert {path.parent.name for path in EXAMPLES.rglob("shedload.toml")} == {"home-miner", "hall", "try-it"}
