@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,26 @@ def test_one_day_of_the_demonstration(tmp_path: Path) -> None:
     unchanged = [event["evidence"]["pools"] for event in events if event["event"] == "command_answered"]
     assert unchanged
     assert all(evidence == "unchanged (2)" for evidence in unchanged), "every receipt says the same of the pools"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.xdist_group("demo")
+def test_a_terminal_that_is_closed_leaves_nothing_behind(tmp_path: Path) -> None:
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-m", "controller", "demo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch)},
+        cwd=tmp_path,
+    ) as playing:
+        assert playing.stdout is not None
+        for line in playing.stdout:
+            if "simulated rigs" in line:  # the first line of the story: signals are taken
+                break
+        assert list(scratch.iterdir())
+        playing.send_signal(signal.SIGHUP)
+        assert playing.wait(30) == 130
+    assert not list(scratch.iterdir())
