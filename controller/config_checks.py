@@ -81,7 +81,7 @@ def warnings_of(config: Config) -> tuple[str, ...]:
         for number, pool in enumerate(config.pools, 1)
         if not pool.tls
     ]
-    advice += _price_gaps(config)
+    advice += _allowed_gaps(config)
     if config.api.token_file is None and not config.api.loopback:
         advice.append("api.listen: other machines may give orders without a token")
     return tuple(advice)
@@ -116,17 +116,20 @@ def _without_credential(config: Config, slots: Sequence[Slot]) -> Iterator[str]:
             )
 
 
-def _price_gaps(config: Config) -> list[str]:
-    """A gap is allowed and stays one; the operator should know of it before it comes."""
-    if not isinstance(config.price, CsvPrice):
-        return []
-    try:
-        found = gaps(load_prices(config.price.file, config.price))
-    except ConfigError:
-        return []  # a problem, and told as one
+def _gaps_of(price: CsvPrice) -> str:
+    """Where a price file has no price, in words; empty where it has one throughout. Raises ConfigError."""
+    found = gaps(load_prices(price.file, price))
     shown = ", ".join(f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC" for start, end in found[:MAX_GAPS_SHOWN])
     more = f" and {len(found) - MAX_GAPS_SHOWN} more" if len(found) > MAX_GAPS_SHOWN else ""
-    return [f"price.file: no price from {shown}{more}; control.without_price says what then"] if found else []
+    return f"no price from {shown}{more}" if found else ""
+
+
+def _allowed_gaps(config: Config) -> list[str]:
+    """A gap that is allowed stays one; the operator should know of it before it comes."""
+    if not isinstance(config.price, CsvPrice) or not config.price.allow_gaps:
+        return []
+    found = _gaps_of(config.price)
+    return [f"price.file: {found}; control.without_price says what then"] if found else []
 
 
 def unknown(kind: str, name: str, known: list[str], section: str) -> tuple[str, str]:
@@ -167,10 +170,13 @@ def _price(config: Config, locator: Locator) -> Iterator[ConfigError]:
         return
     try:
         open_source(config.price, config.site.currency, config.site.timezone)
-        if isinstance(config.price, CsvPrice):
-            load_prices(config.price.file, config.price)
+        found = _gaps_of(config.price) if isinstance(config.price, CsvPrice) else ""
     except ConfigError as error:
         yield locator.problem(("price",), f"{error.where}: {error.problem}", error.remedy)
+        return
+    if found and isinstance(config.price, CsvPrice) and not config.price.allow_gaps:
+        remedy = "add what is missing, or set allow_gaps = true and say by control.without_price what is to happen then"
+        yield locator.problem(("price", "file"), f"{config.price.file.name} has {found}", remedy)
 
 
 def _mqtt(config: Config, locator: Locator) -> Iterator[ConfigError]:

@@ -48,6 +48,7 @@ class CsvPrice(Section):
     repeated_hour: Literal["refuse", "in_order"] = "refuse"  # local times that the autumn clock change repeats
     resolution_minutes: Annotated[int, Field(ge=1, le=1440)] | None = None  # from the rows where it is left out
     skip_where: dict[Text, Text] = Field(default_factory=dict)  # rows with this text in this column do not count
+    allow_gaps: bool = False  # true where times without a price are meant; control.without_price says what then
     header: bool = True
     delimiter: Literal[",", ";", "\t", "|"] = ","
     decimal: Literal[".", ","] = "."

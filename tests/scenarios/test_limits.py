@@ -177,7 +177,7 @@ async def test_a_gap_in_the_prices_changes_nothing(tmp_path):
     )
     price = (
         'source = "csv"\nfile = "gap.csv"\nstart_column = "start"\nprice_columns = ["price"]\nunit = "MWh"\n'
-        'currency = "EUR"\nresolution_minutes = 60'
+        'currency = "EUR"\nresolution_minutes = 60\nallow_gaps = true'
     )
     async with whole(tmp_path, Wanted(price=price, scale=60, s19=2, s21=2)) as site:
         await site.plant(3000)

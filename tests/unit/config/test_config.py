@@ -323,14 +323,27 @@ def test_warnings(read):
     assert [text.split(":")[0] for text in found] == ["feeders.f.cap_kw", "pools[1].url", "api.listen"]
 
 
-def test_gaps_of_a_price_file_are_told(read, tmp_path):
+GAPPED = (
+    '[price]\nsource = "csv"\nfile = "prices.csv"\nstart_column = "start"\nprice_columns = ["price"]\n'
+    'unit = "MWh"\ncurrency = "USD"\n'
+)
+
+
+def write_gapped_prices(folder):
     rows = "".join(f"2026-01-01T{hour:02d}:00Z,50\n" for hour in (0, 1, 4, 5, 6))
-    (tmp_path / "prices.csv").write_text("start,price\n" + rows)
-    config = read(
-        '[price]\nsource = "csv"\nfile = "prices.csv"\nstart_column = "start"\nprice_columns = ["price"]\n'
-        'unit = "MWh"\ncurrency = "USD"\n'
-    )
-    (told,) = [text for text in warnings_of(config) if text.startswith("price.file")]
+    (folder / "prices.csv").write_text("start,price\n" + rows)
+
+
+def test_a_price_file_with_gaps_is_a_problem(problems, tmp_path):
+    write_gapped_prices(tmp_path)
+    (told,) = problems(GAPPED)
+    assert "price.file: prices.csv has no price from 2026-01-01 02:00 to 2026-01-01 04:00 UTC" in told
+    assert "allow_gaps = true" in told
+
+
+def test_gaps_that_are_allowed_are_advice(read, tmp_path):
+    write_gapped_prices(tmp_path)
+    (told,) = [text for text in warnings_of(read(GAPPED + "allow_gaps = true\n")) if text.startswith("price.file")]
     assert "no price from 2026-01-01 02:00 to 2026-01-01 04:00 UTC" in told
 
 
