@@ -206,7 +206,12 @@ class Api:
             order: Order = await self._store.place(limit, author, note)
         except StoreError as error:
             order = self._unwritten_order(limit, author, note)
-            log.error("order_not_on_disk", number=order.number, error=str(error), effect="it ends with this run")
+            log.error(
+                "order_not_on_disk",
+                number=order.number,
+                error=str(error),
+                effect="kept in memory until the disk takes it",
+            )
         log.warning("order_placed", number=order.number, limit_w=limit, author=author, note=note)
         self._orders_changed()
         return _json({**order_status(order), "on_disk": order.number > 0}, status=201)
@@ -252,12 +257,24 @@ class Api:
         return _json({"rig": name, "contested": False, "refusing": False})
 
     def _unwritten_order(self, limit: Watts, author: str, note: str) -> Order:
-        """An order that the disk does not take: it lowers, so it holds all the same, until this run ends."""
+        """An order that the disk does not take: it lowers, so it holds all the same."""
         if len(self._unwritten) >= MAX_UNWRITTEN:
             raise web.HTTPServiceUnavailable(text=f"{MAX_UNWRITTEN} orders are waiting for a disk that takes nothing")
         order = Order(next(self._unwritten_numbers), limit, author, note, self._site.clock.wall())
         self._unwritten[order.number] = order
         return order
+
+    async def write_orders(self) -> None:
+        """Bring orders to disk that were taken while it was full; they get lasting numbers. Stops where it still is."""
+        for number, order in tuple(self._unwritten.items()):
+            try:
+                written = await self._store.place(order.limit, order.author, order.note)
+            except StoreError:
+                return
+            if self._unwritten.pop(number, None) is None:  # released while it was being written
+                await self._store.release(written.number, order.author)
+            log.warning("order_on_disk", before=number, number=written.number)
+            self._orders_changed()
 
     def _orders_changed(self) -> None:
         self._site.controller.set_orders((*self._store.orders, *self._unwritten.values()))

@@ -250,6 +250,7 @@ class Daemon:
         while True:
             await asyncio.sleep(HOUSEKEEPING)
             await self.actuator.scribe.probe()
+            await self.api.write_orders()
 
     async def _watch_lag(self) -> None:
         loop = asyncio.get_running_loop()

@@ -180,7 +180,7 @@ def test_bodies_that_are_no_json(raw):
 
 
 @virtual
-async def test_an_order_holds_without_a_disk_and_ends_with_the_run():
+async def test_an_order_holds_without_a_disk():
     async with door() as it:
         it.bench.store.fail("disk full")
         status, order, _ = await it.call("POST", "/api/v1/orders", {"limit_kw": 3})
@@ -199,6 +199,24 @@ async def test_an_order_holds_without_a_disk_and_ends_with_the_run():
         status, told, _ = await it.call("DELETE", f"/api/v1/orders/{other['number']}")
         assert status == 503  # a release raises: it waits for the disk
         assert "disk full" in told["error"]
+
+
+@virtual
+async def test_orders_taken_without_a_disk_are_written_when_it_is_back():
+    async with door() as it:
+        it.bench.store.fail("disk full")
+        for kilowatts in (3, 4):
+            await it.call("POST", "/api/v1/orders", {"limit_kw": kilowatts, "author": "ann"})
+        await it.api.write_orders()
+        assert it.bench.store.orders == ()
+        it.bench.store.heal()
+        await it.api.write_orders()
+        assert [(order.limit, order.author) for order in it.bench.store.orders] == [(3000, "ann"), (4000, "ann")]
+        held = [order.number for order in it.bench.site.controller.orders]
+        assert held == [order.number for order in it.bench.store.orders]
+        assert all(number > 0 for number in held)
+        await it.api.write_orders()
+        assert len(it.bench.store.orders) == 2
 
 
 @virtual
