@@ -20,6 +20,7 @@ from controller.config_checks import advice_on_slots, check_config, check_slots,
 from controller.config_problems import ConfigProblems, Locator, explain
 from controller.inventory import Slot, read_inventory, spec_of
 from controller.settings import Config
+from controller.text_file import read_text
 from controller.toml_lines import TomlLines
 from shedload.device import RigSpec
 from shedload.errors import ConfigError
@@ -89,21 +90,14 @@ def _load(path: Path, environ: Mapping[str, str] | None) -> tuple[Config, Locato
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_CONFIG_BYTES + 1)
-    except FileNotFoundError:
-        raise _one(
-            str(path), "there is no such file", "name the configuration file, or start from an example"
-        ) from None
-    except OSError as error:
-        raise _one(str(path), f"cannot be read: {error.strerror}", "check its owner and mode") from None
-    if len(content) > MAX_CONFIG_BYTES:
-        raise _one(str(path), f"is larger than {MAX_CONFIG_BYTES} bytes", "rigs belong into the inventory")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise _one(f"{path}:{line}", "is not UTF-8 text", "save the file as UTF-8") from None
+        return read_text(
+            path,
+            limit=MAX_CONFIG_BYTES,
+            missing="name the configuration file, or start from an example",
+            too_large="rigs belong into the inventory",
+        )
+    except ConfigError as error:
+        raise ConfigProblems([error]) from None
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:

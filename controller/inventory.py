@@ -15,6 +15,7 @@ from pathlib import Path
 
 from controller.cells import CellError, address, checked_options, mac, name, options, text
 from controller.config_problems import ConfigProblems
+from controller.text_file import read_text
 from shedload.device import Credential, RigName, RigSpec
 from shedload.errors import ConfigError
 
@@ -199,24 +200,16 @@ class _Reading:
 
 
 def _lines(path: Path) -> list[str]:
-    def fail(where: str, problem: str, remedy: str) -> ConfigProblems:
-        return ConfigProblems([ConfigError(where, problem, remedy)])
-
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_INVENTORY_BYTES + 1)
-    except FileNotFoundError:
-        raise fail(str(path), "there is no such inventory", "create it, or set inventory under [site]") from None
-    except OSError as error:
-        raise fail(str(path), f"cannot be read: {error.strerror}", "check its owner and mode") from None
-    if len(content) > MAX_INVENTORY_BYTES:
-        raise fail(str(path), f"is larger than {MAX_INVENTORY_BYTES} bytes", "this is not an inventory")
-    try:
-        content_text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise fail(f"{path}:{line}", "is not UTF-8 text", "save the table as CSV in UTF-8") from None
-    return content_text.replace("\r\n", "\n").split("\n")
+        text = read_text(
+            path,
+            limit=MAX_INVENTORY_BYTES,
+            missing="create the inventory, or set inventory under [site]",
+            too_large="this is not an inventory",
+        )
+    except ConfigError as error:
+        raise ConfigProblems([error]) from None
+    return text.replace("\r\n", "\n").split("\n")
 
 
 def _quoted(value: str) -> str:

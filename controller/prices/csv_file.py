@@ -25,8 +25,10 @@ from controller.prices.csv_rows import Layout, read_rows
 from controller.prices.csv_slots import slots_of
 from controller.prices.fixed import Currency
 from controller.prices.series import PriceSeries
+from controller.text_file import read_text
 from shedload.errors import ConfigError
 
+MISSING = "name the price file, relative to the configuration"
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """Ten years of five-minute prices are about 40 MB; a larger file is another file."""
 
@@ -118,27 +120,17 @@ def _state(path: Path) -> tuple[int, int]:
     """What changes when the file does."""
     try:
         status = path.stat()
+    except FileNotFoundError:
+        raise ConfigError(str(path), "there is no such file", MISSING) from None
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise ConfigError(str(path), f"cannot be read: {error.strerror}", MISSING) from None
     return (status.st_mtime_ns, status.st_size)
 
 
 def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    if len(content) > MAX_FILE_BYTES:
-        raise ConfigError(str(path), f"is larger than {MAX_FILE_BYTES} bytes", "keep a few years in one file")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}", "is not UTF-8 text", "save the file as UTF-8") from None
-
-
-def _unreadable(path: Path, error: OSError) -> ConfigError:
-    if isinstance(error, FileNotFoundError):
-        return ConfigError(str(path), "there is no such file", "name the price file, relative to the configuration")
-    return ConfigError(str(path), f"cannot be read: {error.strerror}", "check its owner and mode")
+    return read_text(
+        path,
+        limit=MAX_FILE_BYTES,
+        missing=MISSING,
+        too_large="keep a few years in one file",
+    )

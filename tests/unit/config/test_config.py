@@ -242,7 +242,7 @@ def test_byte_order_mark_and_windows_line_ends_are_fine(read, problems):
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(ConfigProblems, match="there is no such file"):
         load(tmp_path / "none.toml")
-    with pytest.raises(ConfigProblems, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigProblems, match="is not a regular file"):
         load(tmp_path)
 
 

@@ -148,7 +148,7 @@ def test_wrong_rows(problems, row, said):
         ("name,grup,driver,address\n", 'slots.csv:1:6: unknown column "grup"; did you mean "group"?'),
         ("name,driver,address\n", 'the column "group" is missing'),
         ("name,group,driver,address,name\n", 'slots.csv:1:27: the column "name" stands twice'),
-        (HEAD.encode() + b"r\xff", "slots.csv:2: is not UTF-8 text; save the table as CSV in UTF-8"),
+        (HEAD.encode() + b"r\xff", "slots.csv:2: is not UTF-8 text; save the file as UTF-8"),
         ((HEAD + GOOD).encode("utf-16"), "is not UTF-8 text"),
     ],
 )
@@ -157,7 +157,7 @@ def test_wrong_files(problems, text, said):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(ConfigProblems, match="there is no such inventory"):
+    with pytest.raises(ConfigProblems, match="there is no such file; create the inventory"):
         read_path(tmp_path / "none.csv")
     with pytest.raises(ConfigProblems, match="Is a directory"):
         read_path(tmp_path)

@@ -216,7 +216,7 @@ async def test_missing_and_unreadable_files_are_named(tmp_path: Path) -> None:
     now = utc("2026-01-01T00:30")
     with pytest.raises(ConfigError, match="there is no such file"):
         await CsvSource(config(file=tmp_path / "none.csv"), "EUR").fetch(now)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is not a regular file"):
         load(tmp_path, config())
     latin = tmp_path / "latin.csv"
     latin.write_bytes(b"start,price\n2026-01-01T00:00Z,1\n\xe4")
