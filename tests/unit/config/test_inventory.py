@@ -159,7 +159,7 @@ def test_wrong_files(problems, text, said):
 def test_a_missing_file(tmp_path):
     with pytest.raises(ConfigProblems, match="there is no such file; create the inventory"):
         read_path(tmp_path / "none.csv")
-    with pytest.raises(ConfigProblems, match="Is a directory"):
+    with pytest.raises(ConfigProblems, match="is not a regular file"):
         read_path(tmp_path)
 
 
