@@ -271,10 +271,17 @@ class Api:
                 written = await self._store.place(order.limit, order.author, order.note)
             except StoreError:
                 return
-            if self._unwritten.pop(number, None) is None:  # released while it was being written
-                await self._store.release(written.number, order.author)
+            if self._unwritten.pop(number, None) is None:
+                await self._take_back(written, order.author)
             log.warning("order_on_disk", before=number, number=written.number)
             self._orders_changed()
+
+    async def _take_back(self, order: Order, author: str) -> None:
+        """Release an order that was released in memory while it was being written."""
+        try:
+            await self._store.release(order.number, author)
+        except StoreError as error:  # it holds on, which lowers, and is listed until it is released again
+            log.error("order_not_released", number=order.number, error=str(error))
 
     def _orders_changed(self) -> None:
         self._site.controller.set_orders((*self._store.orders, *self._unwritten.values()))

@@ -84,7 +84,10 @@ SITE = (
 PRICE = (
     _gauge("price_known", "1 while there is a price for now."),
     _gauge("price_per_kilowatt_hour", "Price in force, in the site's currency, before tariff."),
-    _gauge("strike_per_kilowatt_hour", "Price at which the median awake rig breaks even, in the site's currency."),
+    _gauge(
+        "strike_per_kilowatt_hour",
+        "Price at which the median of the steered rigs that are awake (of all, where none is) breaks even.",
+    ),
     _gauge("price_slot_start_timestamp_seconds", "Unix time at which the price slot in force began."),
     _gauge("price_valid_until_timestamp_seconds", "Unix time at which the last known price slot ends."),
     _gauge("price_fetched_timestamp_seconds", "Unix time at which the price source last answered."),

@@ -110,7 +110,7 @@ class Plan:
     site_limit: Watts | None = None  # the tightest limit in force, None where there is none
     limit_reason: Reason | None = None
     price: float | None = None  # per kWh, in the site's currency
-    strike: float | None = None  # price at which the median awake rig breaks even
+    strike: float | None = None  # price at which the median steered rig breaks even
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ def _power(board: dashboard.Dashboard) -> dashboard.Dashboard:
     return board.with_panel(
         lines(
             "Price and break-even",
-            "Per kWh. Above the break-even of the median awake rig, hashing loses money.",
+            "Per kWh. Above the strike, the break-even of the median steered rig, hashing loses money.",
             units.NoUnit,
             Line(f"shedload_price_per_kilowatt_hour{{{SITE}}} {CURRENCY}", "Price, {{currency}}"),
             Line(f"shedload_strike_per_kilowatt_hour{{{SITE}}} {CURRENCY}", "Break-even, {{currency}}"),

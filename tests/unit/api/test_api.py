@@ -220,6 +220,29 @@ async def test_orders_taken_without_a_disk_are_written_when_it_is_back():
 
 
 @virtual
+@pytest.mark.parametrize("disk", ["heals", "fails again"])
+async def test_an_order_released_while_it_is_written_does_not_come_back_in_silence(disk, monkeypatch):
+    async with door() as it:
+        it.bench.store.fail("disk full")
+        _, order, _ = await it.call("POST", "/api/v1/orders", {"limit_kw": 3})
+        it.bench.store.heal()
+        place = it.bench.store.place
+
+        async def slowly(limit, author, note=""):
+            written = await place(limit, author, note)
+            assert (await it.call("DELETE", f"/api/v1/orders/{order['number']}"))[0] == 200
+            if disk == "fails again":
+                it.bench.store.fail("disk full")
+            return written
+
+        monkeypatch.setattr(it.bench.store, "place", slowly)
+        await it.api.write_orders()  # never raises: the loop that calls it would take the daemon with it
+        held = it.bench.site.controller.orders
+        assert held == it.bench.store.orders
+        assert len(held) == (disk == "fails again")  # what could not be taken back lowers, and is listed
+
+
+@virtual
 async def test_orders_without_a_disk_are_bounded():
     async with door() as it:
         it.bench.store.fail("disk full")
