@@ -30,6 +30,7 @@ class PriceFeed:
         self._source = source
         self._clock = clock
         self.series = PriceSeries()
+        self._taken: PriceSeries | None = None
         self.failures = 0
         self.last_failure = ""  # since the source last answered
         self.fetched: datetime | None = None
@@ -42,6 +43,9 @@ class PriceFeed:
         """Merge slots that came in; they replace only the instants they cover."""
         now = self._clock.wall()
         self.fetched = now
+        if newer is self._taken:
+            return  # a file that did not change: merging years of quarter-hours again would hold the event loop up
+        self._taken = newer
         if tuple(newer) != tuple(self.series):
             self.series = merge(self.series, newer, forget_before=now - KEPT)
 

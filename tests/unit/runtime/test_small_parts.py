@@ -13,6 +13,7 @@ from controller.farm import Farm, Member
 from controller.feed import ASK_EVERY, RETRY_FIRST, RETRY_MAX, PriceFeed
 from controller.ledger import MAX_INTERVAL, Interval, Ledger
 from controller.meter import SiteMeter
+from controller.prices.merge import merge
 from controller.prices.series import PriceSeries, PriceSlot
 from shedload.device import RigName
 from shedload.errors import ConfigError
@@ -188,6 +189,24 @@ class TestFeed:
         await run_for(feed, 120)
         assert feed.failures == 1
         assert feed.at(START_WALL) is not None
+
+    @virtual
+    async def test_what_did_not_change_is_not_merged_again(self, monkeypatch):
+        merged = []
+
+        def counting(known, newer, **options):
+            merged.append(newer)
+            return merge(known, newer, **options)
+
+        monkeypatch.setattr("controller.feed.merge", counting)
+        old = PriceSlot(
+            START_WALL - timedelta(days=9), START_WALL - timedelta(days=8), PricePerKilowattHour(0.01), "EUR"
+        )
+        kept, changed = PriceSeries([old, *prices()]), prices()  # with a slot that the feed forgets at once
+        feed = PriceFeed(Source(kept), ScaledClock(START_WALL))
+        for series in (kept, kept, changed, changed, kept):
+            feed.take(series)
+        assert merged == [kept, kept]  # the same slots once more are no change either
 
     @virtual
     async def test_a_bug_in_a_source_costs_its_prices_and_not_the_daemon(self):
